@@ -1,0 +1,138 @@
+//! Why a driver could not do it, classified once.
+
+use drs_model::{Fault, FaultClass, FaultCode, VmRef};
+use drs_transport::TransportError;
+
+/// Why a driver could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum DriverError {
+    /// The host could not be used.
+    #[error("{0}")]
+    Transport(#[from] TransportError),
+    /// No such VM.
+    #[error("there is no VM {vm}")]
+    VmNotFound {
+        /// Which.
+        vm: VmRef,
+        /// A name on that host that looks like it, if any.
+        similar: Option<String>,
+    },
+    /// A VM or disk is there already.
+    #[error("{what} exists already on host {host}")]
+    AlreadyExists {
+        /// What, for example `VM web1` or a path.
+        what: String,
+        /// Where.
+        host: String,
+    },
+    /// The hypervisor is busy with the VM.
+    #[error("{vm} is busy: {reason}")]
+    Busy {
+        /// Which VM.
+        vm: VmRef,
+        /// With what.
+        reason: String,
+    },
+    /// Not allowed to.
+    #[error("host {host} does not allow {what}: {reason}")]
+    PermissionDenied {
+        /// Where.
+        host: String,
+        /// To do what.
+        what: String,
+        /// What the host said.
+        reason: String,
+    },
+    /// A tool or feature is missing.
+    #[error("{0}")]
+    Unsupported(String),
+    /// No space left on the host.
+    #[error("no space left on host {host}: {what}")]
+    HostFull {
+        /// Where.
+        host: String,
+        /// Which file or folder.
+        what: String,
+    },
+    /// The hypervisor refused or failed.
+    #[error("{what} failed on host {host}: {reason}")]
+    Failed {
+        /// Where.
+        host: String,
+        /// What was tried.
+        what: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The connection to a disk broke.
+    #[error("the connection to disk {disk} broke: {reason}")]
+    Stream {
+        /// Which disk.
+        disk: String,
+        /// Why.
+        reason: String,
+    },
+    /// The request cannot be done whoever tries.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl DriverError {
+    /// The error in the operator's terms.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let text = self.to_string();
+        match self {
+            Self::Transport(error) => error.fault(),
+            Self::VmNotFound { vm, similar } => {
+                let hint = similar.as_ref().map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
+                Fault::permanent(
+                    FaultCode::VmNotFound,
+                    text,
+                    format!("List the host's VMs with `drs vm list {}`.{hint}", vm.host),
+                )
+            }
+            Self::AlreadyExists { .. } => Fault::permanent(
+                FaultCode::AlreadyExists,
+                text,
+                "Nothing is overwritten: restore under another name with `--as NAME`, or remove what is there yourself.",
+            ),
+            Self::Busy { .. } => Fault::new(
+                FaultClass::Busy,
+                FaultCode::VmBusy,
+                text,
+                "The job waits and tries again; `drs job cancel` ends it.",
+            ),
+            Self::PermissionDenied { .. } => Fault::permanent(
+                FaultCode::PermissionDenied,
+                text,
+                "Give the login user the right to use the hypervisor (libvirt: root, or a member of the group libvirt) and to write the image folder.",
+            ),
+            Self::Unsupported(_) => Fault::permanent(
+                FaultCode::Unsupported,
+                text,
+                "Run `drs host check` to see what the host lacks.",
+            ),
+            Self::HostFull { .. } => Fault::permanent(
+                FaultCode::HostFull,
+                text,
+                "Free space there or choose another folder (`drs host add --images`, `drs pair edit --storage`), then run the job again.",
+            ),
+            Self::Failed { .. } => Fault::transient(
+                FaultCode::HypervisorFailed,
+                text,
+                "Look at the hypervisor's own log on that host.",
+            ),
+            Self::Stream { .. } => Fault::transient(
+                FaultCode::HostUnreachable,
+                text,
+                "The job starts this attempt again by itself.",
+            ),
+            Self::Invalid(_) => Fault::permanent(
+                FaultCode::InvalidInput,
+                text,
+                "Change the request; trying again will not help.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Hosts and the sites they stand at.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{HostName, SiteName};
+
+/// A place with hosts that fails as one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// Its name.
+    pub name: SiteName,
+}
+
+/// Which driver speaks to a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HypervisorKind {
+    /// libvirt with QEMU or KVM, through `virsh` over SSH.
+    Libvirt,
+    /// No hypervisor: simulated hosts and VMs that live in a file.
+    Simulated,
+}
+
+impl HypervisorKind {
+    /// Every kind, for help texts and tests.
+    pub const ALL: [Self; 2] = [Self::Libvirt, Self::Simulated];
+
+    /// Its stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Libvirt => "libvirt",
+            Self::Simulated => "simulated",
+        }
+    }
+}
+
+impl fmt::Display for HypervisorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for HypervisorKind {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no hypervisor kind; known: libvirt, simulated"))
+    }
+}
+
+/// One hypervisor machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// What the operator calls it; unique.
+    pub name: HostName,
+    /// Where it stands.
+    pub site: SiteName,
+    /// Which driver speaks to it.
+    pub kind: HypervisorKind,
+    /// `user@address:port` for SSH (user default `root`, port default 22; IPv6 in brackets), or
+    /// for a simulated host its description, `vms=4,disk_mib=64,...`.
+    pub address: String,
+    /// Path of the SSH private key on this machine; `None` asks the SSH agent.
+    pub key_file: Option<String>,
+    /// Pinned SSH host keys as OpenSSH fingerprints (`SHA256:...`); any of them is accepted.
+    pub host_keys: Vec<String>,
+    /// Folder on the host in which restored disks are made. Default of the driver when `None`.
+    pub image_dir: Option<String>,
+    /// How many jobs may move data on this host at one time. Default 2.
+    pub slots: u32,
+}
+
+impl Host {
+    /// Default of [`Host::slots`].
+    pub const SLOTS_DEFAULT: u32 = 2;
+    /// Largest allowed value of [`Host::slots`].
+    pub const SLOTS_MAX: u32 = 64;
+}

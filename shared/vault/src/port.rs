@@ -1,0 +1,220 @@
+//! The vault's port: what a backup writes and a restore reads.
+
+use async_trait::async_trait;
+use drs_model::{DiskContent, Extent, Fault, FaultCode, PointId, PointState, RecoveryPoint, Timestamp};
+
+/// A point as the vault has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPoint {
+    /// Its manifest.
+    pub manifest: RecoveryPoint,
+    /// Whether its content was proven.
+    pub state: PointState,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// Bytes re-read.
+    pub read_bytes: u64,
+    /// What is wrong, one sentence each, with the place; empty when the point is sound.
+    pub damage: Vec<String>,
+}
+
+/// Why the vault could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// No such point.
+    #[error("there is no recovery point {0}")]
+    NotFound(PointId),
+    /// The storage is full.
+    #[error("the vault at {path} is full")]
+    Full {
+        /// Where.
+        path: String,
+    },
+    /// Content that is not what was written.
+    #[error("recovery point {point} is damaged: {damage}")]
+    Damaged {
+        /// The point.
+        point: PointId,
+        /// What and where.
+        damage: String,
+    },
+    /// The vault's format is newer than this program.
+    #[error("the vault at {path} has format {found}, this version reads up to {known}")]
+    TooNew {
+        /// Where.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// Ours.
+        known: u32,
+    },
+    /// Writing broke the contract (an extent outside the disk or out of order).
+    #[error("{0}")]
+    Misuse(String),
+    /// Reading or writing failed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl VaultError {
+    /// The error in the operator's terms.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let text = self.to_string();
+        match self {
+            Self::NotFound(_) => Fault::permanent(
+                FaultCode::PointNotFound,
+                text,
+                "List what there is with `drs point list`.",
+            ),
+            Self::Full { .. } => Fault::permanent(
+                FaultCode::VaultFull,
+                text,
+                "Free space: remove points you no longer need (`drs point list`, `drs point remove`), or give the vault a larger disk; then run the job again.",
+            ),
+            Self::Damaged { .. } => Fault::permanent(
+                FaultCode::PointDamaged,
+                text,
+                "Do not trust this point: restore another one (`drs point list`) and check the vault's disk.",
+            ),
+            Self::TooNew { .. } => Fault::permanent(
+                FaultCode::DataTooNew,
+                text,
+                "Use the version of drs that wrote it, or a newer one.",
+            ),
+            Self::Misuse(_) => Fault::internal(text),
+            Self::Io { .. } => Fault::transient(
+                FaultCode::VaultFailed,
+                text,
+                "Check that the vault's storage is mounted and writable.",
+            ),
+        }
+    }
+}
+
+/// A place for recovery points.
+#[async_trait]
+pub trait Vault: Send + Sync {
+    /// Begins a point under its id. What an earlier begin of the same id left unfinished is
+    /// continued: disks that were finished are kept, the others start again.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn begin(&self, id: PointId) -> Result<Box<dyn PointWriter>, VaultError>;
+
+    /// Every complete point, oldest first.
+    ///
+    /// # Errors
+    /// The storage failed. A point whose manifest cannot be read is listed as an error of the call
+    /// naming it, never left out silently.
+    async fn list(&self) -> Result<Vec<StoredPoint>, VaultError>;
+
+    /// One complete point.
+    ///
+    /// # Errors
+    /// [`VaultError::NotFound`], [`VaultError::Damaged`] or the storage failed.
+    async fn get(&self, id: PointId) -> Result<StoredPoint, VaultError>;
+
+    /// Opens the content of a disk of a point for one pass from its start to its end. Holes are
+    /// not returned.
+    ///
+    /// # Errors
+    /// No such point or disk, or the storage failed.
+    async fn read(&self, id: PointId, disk: &str) -> Result<Box<dyn DiskReader>, VaultError>;
+
+    /// Re-reads every byte of a point and remembers the verdict with the time `now`. `progress` is
+    /// called with the bytes read so far.
+    ///
+    /// # Errors
+    /// No such point, or the storage failed. Damage is no error but part of the report.
+    async fn verify(
+        &self,
+        id: PointId,
+        now: Timestamp,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<VerifyReport, VaultError>;
+
+    /// Removes a point: first its manifest, so that it is gone at once, then its content.
+    ///
+    /// # Errors
+    /// No such point, or the storage failed.
+    async fn remove(&self, id: PointId) -> Result<(), VaultError>;
+
+    /// Removes everything unfinished whose id `keep` does not claim; tells how many bytes came free.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn sweep_unfinished(
+        &self,
+        keep: &(dyn Fn(PointId) -> bool + Send + Sync),
+    ) -> Result<u64, VaultError>;
+}
+
+/// A point that is being written.
+#[async_trait]
+pub trait PointWriter: Send {
+    /// The content of a disk that an earlier writer of this point finished, if it did.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn finished_disk(&mut self, disk: &str) -> Result<Option<DiskContent>, VaultError>;
+
+    /// Begins a disk of `size_bytes`, dropping what an earlier writer left of it.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn disk(&mut self, disk: &str, size_bytes: u64)
+    -> Result<Box<dyn DiskWriter>, VaultError>;
+
+    /// Makes the point exist: every disk of the manifest must have been finished. Durable when it
+    /// returns.
+    ///
+    /// # Errors
+    /// A disk is missing or unlike its manifest entry, or the storage failed.
+    async fn commit(self: Box<Self>, manifest: &RecoveryPoint) -> Result<(), VaultError>;
+
+    /// Drops everything written for this point.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn discard(self: Box<Self>) -> Result<(), VaultError>;
+}
+
+/// One disk that is being written.
+#[async_trait]
+pub trait DiskWriter: Send {
+    /// Appends an extent. Extents come in rising order and do not overlap. Runs of zeros inside are
+    /// found and cost nothing.
+    ///
+    /// # Errors
+    /// Out of order or outside the disk, or the storage failed.
+    async fn write(&mut self, extent: Extent) -> Result<(), VaultError>;
+
+    /// Ends the disk; durable when it returns.
+    ///
+    /// # Errors
+    /// The storage failed.
+    async fn finish(self: Box<Self>) -> Result<DiskContent, VaultError>;
+}
+
+/// One disk that is being read.
+#[async_trait]
+pub trait DiskReader: Send {
+    /// Size that the guest sees, in bytes.
+    fn size_bytes(&self) -> u64;
+
+    /// The next extent, in rising order; `None` after the last one, when everything up to the
+    /// recorded digest has been checked.
+    ///
+    /// # Errors
+    /// [`VaultError::Damaged`] or the storage failed.
+    async fn next(&mut self) -> Result<Option<Extent>, VaultError>;
+}
