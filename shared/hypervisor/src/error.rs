@@ -85,7 +85,10 @@ impl DriverError {
         match self {
             Self::Transport(error) => error.fault(),
             Self::VmNotFound { vm, similar } => {
-                let hint = similar.as_ref().map(|name| format!(" Did you mean {name}?")).unwrap_or_default();
+                let hint = similar
+                    .as_ref()
+                    .map(|name| format!(" Did you mean {name}?"))
+                    .unwrap_or_default();
                 Fault::permanent(
                     FaultCode::VmNotFound,
                     text,

@@ -136,9 +136,18 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused_with_the_rule_they_break() {
-        for name in
-            ["", "a;touch /tmp/x", "../../etc", "-rf", ".hidden", "a/b", "a\nb", "a'b", "a..b", "a "]
-        {
+        for name in [
+            "",
+            "a;touch /tmp/x",
+            "../../etc",
+            "-rf",
+            ".hidden",
+            "a/b",
+            "a\nb",
+            "a'b",
+            "a..b",
+            "a ",
+        ] {
             let error = name.parse::<VmName>().expect_err(name);
             assert!(!error.rule.is_empty());
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drs_model::{GuardAnswer, GuardStatus, Grip};
+use drs_model::{Grip, GuardAnswer, GuardStatus};
 
 use crate::{Argv, Output, Spawned, TransportError};
 
@@ -50,8 +50,12 @@ pub trait HostGuard: Send + Sync {
     ///
     /// # Errors
     /// The host cannot be used.
-    async fn start(&self, grip: &Grip, step: &str, argv: &Argv)
-    -> Result<GuardAnswer, TransportError>;
+    async fn start(
+        &self,
+        grip: &Grip,
+        step: &str,
+        argv: &Argv,
+    ) -> Result<GuardAnswer, TransportError>;
 
     /// How the detached command of a step stands.
     ///

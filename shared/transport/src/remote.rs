@@ -147,7 +147,9 @@ impl TransportError {
             Self::Unreachable { host, .. } => Fault::transient(
                 FaultCode::HostUnreachable,
                 text,
-                format!("Check that the host is up and the address is right (`drs host check {host}`)."),
+                format!(
+                    "Check that the host is up and the address is right (`drs host check {host}`)."
+                ),
             ),
             Self::KeyUnknown { host, fingerprint } => Fault::permanent(
                 FaultCode::HostKeyUnknown,
@@ -168,7 +170,9 @@ impl TransportError {
             Self::AuthenticationFailed { user, .. } => Fault::permanent(
                 FaultCode::AuthenticationFailed,
                 text,
-                format!("Put the public key into ~{user}/.ssh/authorized_keys on the host, or name another key with `--key`."),
+                format!(
+                    "Put the public key into ~{user}/.ssh/authorized_keys on the host, or name another key with `--key`."
+                ),
             ),
             Self::Key { .. } => Fault::permanent(
                 FaultCode::AuthenticationFailed,

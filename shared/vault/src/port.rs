@@ -1,7 +1,9 @@
 //! The vault's port: what a backup writes and a restore reads.
 
 use async_trait::async_trait;
-use drs_model::{DiskContent, Extent, Fault, FaultCode, PointId, PointState, RecoveryPoint, Timestamp};
+use drs_model::{
+    DiskContent, Extent, Fault, FaultCode, PointId, PointState, RecoveryPoint, Timestamp,
+};
 
 /// A point as the vault has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +173,11 @@ pub trait PointWriter: Send {
     ///
     /// # Errors
     /// The storage failed.
-    async fn disk(&mut self, disk: &str, size_bytes: u64)
-    -> Result<Box<dyn DiskWriter>, VaultError>;
+    async fn disk(
+        &mut self,
+        disk: &str,
+        size_bytes: u64,
+    ) -> Result<Box<dyn DiskWriter>, VaultError>;
 
     /// Makes the point exist: every disk of the manifest must have been finished. Durable when it
     /// returns.

@@ -297,9 +297,10 @@ impl JobState {
                 Self::Queued { .. } | Self::Parked { .. } | Self::RetryWait { .. },
                 E::Park { resource, since },
             ) => Ok(Self::Parked { resource, since }),
-            (Self::Parked { .. } | Self::RetryWait { .. } | Self::NeedsOperator, E::Wake { at }) => {
-                Ok(Self::Queued { not_before: at })
-            }
+            (
+                Self::Parked { .. } | Self::RetryWait { .. } | Self::NeedsOperator,
+                E::Wake { at },
+            ) => Ok(Self::Queued { not_before: at }),
             (Self::Queued { .. } | Self::Parked { .. } | Self::RetryWait { .. }, E::Cancel) => {
                 Ok(Self::Cancelled)
             }
