@@ -1,1 +1,27 @@
-//! stub
+//! The ports of the job core: where jobs stand, how they are handed out, what is known, what is told.
+//!
+//! | port | holds | lost means |
+//! |---|---|---|
+//! | [`JobStore`] | job records, leases, resources | rebuilt from messages, workers and hosts |
+//! | [`Dispatch`] | messages that wait for a worker | published again by the sweeper |
+//! | [`Catalog`] | hosts and pairs | restored from a copy; nothing derives it |
+//! | [`Events`] | job logs and progress | gone; no decision rests on it |
+//!
+//! A job is submitted by [`submit`]: the record first, then the message. A crash between the two
+//! leaves a record that the sweeper finds.
+//!
+//! Every adapter passes the suite in `conformance` (feature `conformance`).
+
+pub mod catalog;
+pub mod dispatch;
+pub mod error;
+pub mod events;
+pub mod job_store;
+pub mod submit;
+
+pub use catalog::Catalog;
+pub use dispatch::{Delivery, Dispatch};
+pub use error::BackendError;
+pub use events::{Events, NewLine};
+pub use job_store::{JobFilter, JobStore, Wait};
+pub use submit::{Backend, Submitted, submit};

@@ -79,6 +79,8 @@ pub struct Job {
     pub updated_at: Timestamp,
     /// When a worker first started it.
     pub started_at: Option<Timestamp>,
+    /// When a message for its present wait was last published; `None` when it is owed one.
+    pub published_at: Option<Timestamp>,
     /// A person asked to cancel it.
     pub cancel_requested: bool,
     /// The saga's log: what was planned, done and undone.
@@ -105,6 +107,7 @@ impl Job {
             created_at: now,
             updated_at: now,
             started_at: None,
+            published_at: None,
             cancel_requested: false,
             steps: Vec::new(),
             fault: None,

@@ -1,0 +1,95 @@
+//! Why an adapter could not do it.
+
+use drs_model::{Fault, FaultCode, IllegalTransition};
+
+/// Why an adapter could not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum BackendError {
+    /// The server or the file cannot be used now.
+    #[error("{what} cannot be used: {reason}")]
+    Unavailable {
+        /// Which, for example the path of the file.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// There is one of that name.
+    #[error("{0} exists already")]
+    Exists(String),
+    /// There is none of that name.
+    #[error("there is no {0}")]
+    NotFound(String),
+    /// Something else still refers to it.
+    #[error("{what} is used by {by}")]
+    InUse {
+        /// What was to be removed or changed.
+        what: String,
+        /// Who uses it.
+        by: String,
+    },
+    /// What is stored was written by a newer version.
+    #[error(
+        "{what} was written by a newer version (its format is {found}, this one knows up to {known})"
+    )]
+    TooNew {
+        /// Which file or server.
+        what: String,
+        /// The format found.
+        found: i64,
+        /// The newest format known.
+        known: i64,
+    },
+    /// What is stored cannot be understood.
+    #[error("{what} is damaged: {reason}")]
+    Damaged {
+        /// What.
+        what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A state was to change against the rules: a defect.
+    #[error(transparent)]
+    Illegal(#[from] IllegalTransition),
+}
+
+impl BackendError {
+    /// The error in the operator's terms.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        let text = self.to_string();
+        match self {
+            Self::Unavailable { .. } => Fault::transient(
+                FaultCode::StoreFailed,
+                text,
+                "Check the disk and the rights of the data directory.",
+            ),
+            Self::Exists(_) => Fault::permanent(
+                FaultCode::AlreadyExists,
+                text,
+                "Choose another name, or remove it first.",
+            ),
+            Self::NotFound(what) => {
+                let (code, list) = match what.split(' ').next() {
+                    Some("host") => (FaultCode::HostNotFound, "drs host list"),
+                    Some("pair") => (FaultCode::PairNotFound, "drs pair list"),
+                    _ => (FaultCode::JobNotFound, "drs job list"),
+                };
+                Fault::permanent(code, text, format!("See what there is with `{list}`."))
+            }
+            Self::InUse { .. } => {
+                Fault::permanent(FaultCode::InUse, text, "Remove or end that first.")
+            }
+            Self::TooNew { .. } => Fault::permanent(
+                FaultCode::DataTooNew,
+                text,
+                "Use the version of drs that wrote it, or a newer one; nothing was changed.",
+            ),
+            Self::Damaged { .. } => Fault::permanent(
+                FaultCode::StoreFailed,
+                text,
+                "Restore the data directory from a copy; the recovery points in the vault are not touched by this.",
+            ),
+            Self::Illegal(_) => Fault::internal(text),
+        }
+    }
+}

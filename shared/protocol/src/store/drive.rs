@@ -1,0 +1,344 @@
+//! What the worker that drives a job writes, and the cancel that reaches it.
+
+use drs_model::job::state::Lease;
+use drs_model::{
+    Fault, FencingToken, Job, JobEvent, JobId, JobState, Phase, SignedDuration, StepMark,
+    StepRecord, Timestamp,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Rows, release};
+
+/// Who writes: the worker and the claim under which it drives.
+#[derive(Debug, Clone, Copy)]
+pub struct Driver<'a> {
+    /// The job.
+    pub job: JobId,
+    /// The worker.
+    pub worker: &'a str,
+    /// The claim.
+    pub fence: FencingToken,
+}
+
+/// What `beat` and `log_step` answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeatAnswer {
+    /// Noted; the job is still the worker's.
+    Kept {
+        /// A person asked to cancel the job.
+        cancel: bool,
+    },
+    /// Another claim has it, or nobody: stop driving, never kill.
+    Lost,
+    /// It is over.
+    Done(Phase),
+    /// The store does not know the job: reassert it.
+    Unknown,
+}
+
+/// How a job ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// Done.
+    Succeeded,
+    /// It failed for good.
+    Failed(Fault),
+    /// Cancelled, and everything taken back.
+    Cancelled,
+    /// Only a person can decide; the resources stay with the job.
+    NeedsOperator(Fault),
+}
+
+/// How a worker gives a job back before its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HandOver {
+    /// Not to be claimed before this time.
+    pub not_before: Timestamp,
+    /// Why the attempt ended, when it ended with a fault; `None` when the worker only stops driving.
+    pub fault: Option<Fault>,
+    /// Whether the resources stay with the job; they must while anything may run on the host.
+    pub keep: bool,
+    /// Whether the attempt counts.
+    pub counts: bool,
+}
+
+/// What `finish` and `hand_over` answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SettleAnswer {
+    /// Written. Jobs in `woken` are to be published.
+    Settled {
+        /// Jobs to publish.
+        woken: Vec<Job>,
+    },
+    /// Another claim has it: nothing was written.
+    Lost,
+    /// It was over already.
+    Done(Phase),
+    /// The store does not know the job: reassert it.
+    Unknown,
+}
+
+/// What `refence` answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefenceAnswer {
+    /// The worker drives on under this token.
+    Fenced(FencingToken),
+    /// Another claim has it, or it is over.
+    Lost,
+    /// The store does not know the job: reassert it.
+    Unknown,
+}
+
+/// What `reassert` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReassertAnswer {
+    /// The record is there again and the worker drives it.
+    Restored,
+    /// There is a record after all.
+    Exists,
+    /// Another job holds one of its resources.
+    Conflict(JobId),
+}
+
+/// What `cancel` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It had never started and is cancelled now. Jobs in `woken` are to be published.
+    Cancelled {
+        /// Jobs to publish.
+        woken: Vec<Job>,
+    },
+    /// A worker takes everything back; `publish` is the job when it needs a message for that.
+    Asked {
+        /// The job to publish, if any.
+        publish: Option<Box<Job>>,
+    },
+    /// It was over already.
+    Done(Phase),
+    /// No such job.
+    Unknown,
+}
+
+enum Standing {
+    Drives(Box<Job>),
+    Lost,
+    Done(Phase),
+    Unknown,
+}
+
+fn standing<R: Rows>(rows: &mut R, who: &Driver<'_>) -> Result<Standing, R::Error> {
+    let Some(job) = rows.job(who.job)? else { return Ok(Standing::Unknown) };
+    if job.state.is_terminal() {
+        return Ok(Standing::Done(job.state.phase()));
+    }
+    let drives =
+        job.fence == who.fence && job.state.lease().is_some_and(|lease| lease.worker == who.worker);
+    Ok(if drives { Standing::Drives(Box::new(job)) } else { Standing::Lost })
+}
+
+/// Renews the lease. `accepted` says that the host has taken the work.
+///
+/// # Errors
+/// The adapter failed.
+pub fn beat<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    who: &Driver<'_>,
+    ttl: SignedDuration,
+    accepted: bool,
+) -> Result<BeatAnswer, R::Error> {
+    let mut job = match standing(rows, who)? {
+        Standing::Drives(job) => job,
+        Standing::Lost => return Ok(BeatAnswer::Lost),
+        Standing::Done(phase) => return Ok(BeatAnswer::Done(phase)),
+        Standing::Unknown => return Ok(BeatAnswer::Unknown),
+    };
+    let lease = Lease { worker: who.worker.to_owned(), until: now + ttl };
+    job.state = job.state.apply(JobEvent::Renew(lease))?;
+    if accepted {
+        job.state = job.state.apply(JobEvent::Accept)?;
+    }
+    job.updated_at = now;
+    rows.put(&job)?;
+    Ok(BeatAnswer::Kept { cancel: job.cancel_requested })
+}
+
+/// Writes one entry of the saga's log, in place of an older entry of the same step.
+///
+/// # Errors
+/// The adapter failed.
+pub fn log_step<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    who: &Driver<'_>,
+    record: &StepRecord,
+) -> Result<BeatAnswer, R::Error> {
+    let mut job = match standing(rows, who)? {
+        Standing::Drives(job) => job,
+        Standing::Lost => return Ok(BeatAnswer::Lost),
+        Standing::Done(phase) => return Ok(BeatAnswer::Done(phase)),
+        Standing::Unknown => return Ok(BeatAnswer::Unknown),
+    };
+    match job.steps.iter_mut().find(|entry| entry.step == record.step) {
+        Some(entry) => *entry = record.clone(),
+        None => job.steps.push(record.clone()),
+    }
+    job.updated_at = now;
+    rows.put(&job)?;
+    Ok(BeatAnswer::Kept { cancel: job.cancel_requested })
+}
+
+/// Tells a store that lost a job about it: the worker that drives it brings the record.
+///
+/// # Errors
+/// The adapter failed.
+pub fn reassert<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    known: &Job,
+    worker: &str,
+    ttl: SignedDuration,
+) -> Result<ReassertAnswer, R::Error> {
+    if rows.job(known.id)?.is_some() {
+        return Ok(ReassertAnswer::Exists);
+    }
+    for need in &known.needs {
+        let holders = rows.holders(&need.resource)?;
+        if holders.len() >= need.capacity as usize
+            && let Some(other) = holders.into_iter().find(|id| *id != known.id)
+        {
+            return Ok(ReassertAnswer::Conflict(other));
+        }
+    }
+    for need in &known.needs {
+        rows.hold(&need.resource, known.id)?;
+    }
+    if known.fence > FencingToken::default() {
+        rows.next_fence(FencingToken(known.fence.0 - 1))?;
+    }
+    let lease = Lease { worker: worker.to_owned(), until: now + ttl };
+    let mut job = known.clone();
+    job.state = JobState::Running(lease);
+    job.updated_at = now;
+    rows.put(&job)?;
+    Ok(ReassertAnswer::Restored)
+}
+
+/// The host has seen a newer token than the worker's though the worker still drives the job (the
+/// store was rolled back): goes beyond it.
+///
+/// # Errors
+/// The adapter failed.
+pub fn refence<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    who: &Driver<'_>,
+    seen: FencingToken,
+) -> Result<RefenceAnswer, R::Error> {
+    let mut job = match standing(rows, who)? {
+        Standing::Drives(job) => job,
+        Standing::Lost | Standing::Done(_) => return Ok(RefenceAnswer::Lost),
+        Standing::Unknown => return Ok(RefenceAnswer::Unknown),
+    };
+    job.fence = rows.next_fence(seen)?;
+    job.updated_at = now;
+    rows.put(&job)?;
+    Ok(RefenceAnswer::Fenced(job.fence))
+}
+
+/// Ends the job and, unless a person must decide, frees all it holds.
+///
+/// # Errors
+/// The adapter failed.
+pub fn finish<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    who: &Driver<'_>,
+    outcome: &Outcome,
+) -> Result<SettleAnswer, R::Error> {
+    let mut job = match standing(rows, who)? {
+        Standing::Drives(job) => job,
+        Standing::Lost => return Ok(SettleAnswer::Lost),
+        Standing::Done(phase) => return Ok(SettleAnswer::Done(phase)),
+        Standing::Unknown => return Ok(SettleAnswer::Unknown),
+    };
+    let (event, fault) = match outcome {
+        Outcome::Succeeded => (JobEvent::Succeed, None),
+        Outcome::Failed(fault) => (JobEvent::Fail, Some(fault.clone())),
+        Outcome::Cancelled => (JobEvent::Cancel, job.fault.clone()),
+        Outcome::NeedsOperator(fault) => (JobEvent::AskOperator, Some(fault.clone())),
+    };
+    job.state = job.state.apply(event)?;
+    job.fault = fault;
+    job.updated_at = now;
+    rows.put(&job)?;
+    let woken = if job.state.is_terminal() { release(rows, now, &job)? } else { Vec::new() };
+    Ok(SettleAnswer::Settled { woken })
+}
+
+/// Gives the job back, to be claimed again later.
+///
+/// # Errors
+/// The adapter failed.
+pub fn hand_over<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    who: &Driver<'_>,
+    how: &HandOver,
+) -> Result<SettleAnswer, R::Error> {
+    let mut job = match standing(rows, who)? {
+        Standing::Drives(job) => job,
+        Standing::Lost => return Ok(SettleAnswer::Lost),
+        Standing::Done(phase) => return Ok(SettleAnswer::Done(phase)),
+        Standing::Unknown => return Ok(SettleAnswer::Unknown),
+    };
+    let event = match &how.fault {
+        Some(_) => JobEvent::Retry { until: how.not_before },
+        None => JobEvent::Release { not_before: how.not_before },
+    };
+    job.state = job.state.apply(event)?;
+    job.fault = how.fault.clone().or(job.fault);
+    job.published_at = None;
+    job.updated_at = now;
+    if !how.counts {
+        job.attempt = job.attempt.saturating_sub(1);
+    }
+    rows.put(&job)?;
+    let woken = if how.keep { Vec::new() } else { release(rows, now, &job)? };
+    Ok(SettleAnswer::Settled { woken })
+}
+
+/// Cancels a job: at once when nothing of it can be on a host, else through a worker.
+///
+/// # Errors
+/// The adapter failed.
+pub fn cancel<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<CancelAnswer, R::Error> {
+    let Some(mut job) = rows.job(id)? else { return Ok(CancelAnswer::Unknown) };
+    let untouched = job.steps.iter().all(|step| step.mark == StepMark::Undone);
+    let mut publish = false;
+    match job.state.phase() {
+        phase if phase.is_terminal() => return Ok(CancelAnswer::Done(phase)),
+        Phase::Queued | Phase::Parked | Phase::RetryWait if untouched => {
+            job.state = job.state.apply(JobEvent::Cancel)?;
+            job.cancel_requested = true;
+            job.updated_at = now;
+            rows.put(&job)?;
+            return Ok(CancelAnswer::Cancelled { woken: release(rows, now, &job)? });
+        }
+        Phase::Claimed | Phase::Running | Phase::Cancelling => {
+            job.state = job.state.apply(JobEvent::AskCancel)?;
+        }
+        Phase::Parked | Phase::RetryWait | Phase::NeedsOperator => {
+            job.state = job.state.apply(JobEvent::Wake { at: now })?;
+            publish = true;
+        }
+        _ => publish = true,
+    }
+    job.cancel_requested = true;
+    job.updated_at = now;
+    if publish {
+        job.published_at = Some(now);
+    }
+    rows.put(&job)?;
+    Ok(CancelAnswer::Asked { publish: publish.then(|| Box::new(job)) })
+}
