@@ -7,8 +7,14 @@
 //! - `close_export` and `remove_import` are idempotent and know only the job's own leavings: after
 //!   them the host is as it was, whatever happened before.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+pub mod digest;
 pub mod error;
+mod nbd;
 pub mod port;
+mod similar;
+pub mod simulated;
 
 pub use port::{
     Capabilities, DiskSink, DiskSource, Driver, DriverError, Drivers, Export, ExportEnd,
