@@ -41,5 +41,5 @@ pub use progress::{LogLevel, LogLine, Progress};
 pub use resource::{Need, Resource};
 pub use vm::{Disk, Firmware, Nic, PowerState, VmRef, VmSpec, VmSummary};
 
-/// An instant. Never read from a clock in this crate: it is always handed in.
-pub use jiff::{SignedDuration, Timestamp};
+/// Time. Never read from a clock in this crate: it is always handed in.
+pub use jiff::{SignedDuration, Timestamp, tz::TimeZone};

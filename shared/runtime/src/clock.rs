@@ -1,9 +1,16 @@
 //! The wall clock, read in one place.
 
-use drs_model::Timestamp;
+use drs_model::{TimeZone, Timestamp};
 
 /// What time it is. Everything else takes time as an argument.
 #[must_use]
 pub fn now() -> Timestamp {
     Timestamp::now()
+}
+
+/// An instant as people here write it: local time to the second, with the offset from UTC, for
+/// example `2026-11-22 09:15:02 +01:00`.
+#[must_use]
+pub fn local(at: Timestamp) -> String {
+    at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %:z").to_string()
 }

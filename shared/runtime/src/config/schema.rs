@@ -1,0 +1,93 @@
+//! Every key of the configuration file, in one table.
+
+use std::collections::BTreeMap;
+
+/// What a value must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rule {
+    /// A whole number from the first to the second.
+    Integer(u32, u32),
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A path that begins with `/`.
+    AbsolutePath,
+}
+
+/// One key.
+pub(super) struct Key {
+    /// The table it stands in.
+    pub section: &'static str,
+    /// Its name there.
+    pub name: &'static str,
+    /// What its value must be.
+    pub rule: Rule,
+}
+
+const fn key(section: &'static str, name: &'static str, rule: Rule) -> Key {
+    Key { section, name, rule }
+}
+
+/// The whole file.
+pub(super) const KEYS: [Key; 7] = [
+    key("worker", "slots", Rule::Integer(1, 256)),
+    key("worker", "critical_slots", Rule::Integer(0, 64)),
+    key("worker", "lease_seconds", Rule::Integer(3, 3600)),
+    key("worker", "attempts_max", Rule::Integer(1, 100)),
+    key("vault", "path", Rule::AbsolutePath),
+    key("log", "level", Rule::OneOf(&["error", "warn", "info", "debug", "trace"])),
+    key("log", "format", Rule::OneOf(&["text", "json"])),
+];
+
+/// The file that `drs init` writes: every key with its default, commented out.
+pub const TEMPLATE: &str = "\
+# Configuration of DR Switch. Every key is optional; the values shown are the defaults.
+
+[worker]
+# Jobs at one time, and more slots that only restores and power jobs may use.
+#slots = 4
+#critical_slots = 1
+# A job whose worker gave no sign of life for so long is taken over by another worker.
+#lease_seconds = 60
+# Attempts before a job fails for good.
+#attempts_max = 5
+
+[vault]
+# Where recovery points are kept; without it: `vault` beside this file.
+#path = \"/srv/drs-vault\"
+
+[log]
+# error, warn, info, debug or trace; and text or json.
+#level = \"info\"
+#format = \"text\"
+";
+
+/// A value that keeps its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Value {
+    Integer(u32),
+    Text(String),
+}
+
+/// The values of a file without mistakes.
+#[derive(Debug, Default)]
+pub(super) struct Values(BTreeMap<(&'static str, &'static str), Value>);
+
+impl Values {
+    pub(super) fn put(&mut self, key: &Key, value: Value) {
+        self.0.insert((key.section, key.name), value);
+    }
+
+    pub(super) fn integer(&self, section: &'static str, name: &'static str, default: u32) -> u32 {
+        match self.0.get(&(section, name)) {
+            Some(Value::Integer(value)) => *value,
+            _ => default,
+        }
+    }
+
+    pub(super) fn text(&self, section: &'static str, name: &'static str) -> Option<&str> {
+        match self.0.get(&(section, name)) {
+            Some(Value::Text(value)) => Some(value),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The process environment, read in one place.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `DRS_DATA_DIR` | the data directory (read by the command line as the default of `--data-dir`) |
+//! | `DRS_LOG` | what is logged, in place of `[log] level`; also `target=level,...` |
+//! | `XDG_DATA_HOME`, `HOME` | where a user's data directory is by default |
+//! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
+#![allow(clippy::disallowed_methods)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Name of the variable that names the data directory.
+pub const DATA_DIR: &str = "DRS_DATA_DIR";
+
+/// The log filter that the user asked for.
+#[must_use]
+pub fn log_filter() -> Option<String> {
+    filled("DRS_LOG").and_then(|value| value.into_string().ok())
+}
+
+/// The SSH agent's socket.
+#[must_use]
+pub fn ssh_agent() -> Option<PathBuf> {
+    filled("SSH_AUTH_SOCK").map(PathBuf::from)
+}
+
+/// Where the data directory is when nobody says: `/var/lib/drs` for root, else `drs` in
+/// `$XDG_DATA_HOME` or `~/.local/share`. `None` for a user without a home.
+#[must_use]
+pub fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/drs"));
+    }
+    filled("XDG_DATA_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| filled("HOME").map(|home| PathBuf::from(home).join(".local/share")))
+        .map(|share| share.join("drs"))
+}
+
+fn filled(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
