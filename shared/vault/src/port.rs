@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use drs_model::{
-    DiskContent, Extent, Fault, FaultCode, PointId, PointState, RecoveryPoint, Timestamp,
+    DiskContent, Extent, Fault, FaultClass, FaultCode, PointId, PointState, RecoveryPoint,
+    Timestamp,
 };
 
 /// A point as the vault has it.
@@ -29,6 +30,17 @@ pub enum VaultError {
     /// No such point.
     #[error("there is no recovery point {0}")]
     NotFound(PointId),
+    /// Somebody else is writing this point.
+    #[error("recovery point {0} is being written by another process")]
+    Busy(PointId),
+    /// There is no vault at this place.
+    #[error("{path} is no vault: {why}")]
+    NotAVault {
+        /// Where.
+        path: String,
+        /// What is missing or in the way.
+        why: String,
+    },
     /// The storage is full.
     #[error("the vault at {path} is full")]
     Full {
@@ -77,6 +89,17 @@ impl VaultError {
                 text,
                 "List what there is with `drs point list`.",
             ),
+            Self::Busy(_) => Fault::new(
+                FaultClass::Busy,
+                FaultCode::InUse,
+                text,
+                "Wait until the other process has ended; the job tries again by itself.",
+            ),
+            Self::NotAVault { .. } => Fault::permanent(
+                FaultCode::VaultFailed,
+                text,
+                "Check that the vault's storage is mounted there; `drs init` makes a new vault.",
+            ),
             Self::Full { .. } => Fault::permanent(
                 FaultCode::VaultFull,
                 text,
@@ -106,10 +129,11 @@ impl VaultError {
 #[async_trait]
 pub trait Vault: Send + Sync {
     /// Begins a point under its id. What an earlier begin of the same id left unfinished is
-    /// continued: disks that were finished are kept, the others start again.
+    /// continued: disks that were finished are kept, the others start again. When the point is
+    /// complete already, every disk is finished and the same manifest may be committed again.
     ///
     /// # Errors
-    /// The storage failed.
+    /// [`VaultError::Busy`] while another writer of this point lives, or the storage failed.
     async fn begin(&self, id: PointId) -> Result<Box<dyn PointWriter>, VaultError>;
 
     /// Every complete point, oldest first.
@@ -172,7 +196,7 @@ pub trait PointWriter: Send {
     /// Begins a disk of `size_bytes`, dropping what an earlier writer left of it.
     ///
     /// # Errors
-    /// The storage failed.
+    /// The point is complete already, or the storage failed.
     async fn disk(
         &mut self,
         disk: &str,
@@ -180,13 +204,15 @@ pub trait PointWriter: Send {
     ) -> Result<Box<dyn DiskWriter>, VaultError>;
 
     /// Makes the point exist: every disk of the manifest must have been finished. Durable when it
-    /// returns.
+    /// returns. A point that is complete already stays as it is; the manifest must then be the
+    /// stored one, `completed_at` aside.
     ///
     /// # Errors
-    /// A disk is missing or unlike its manifest entry, or the storage failed.
+    /// A disk is missing or unlike its manifest entry, the point is complete with another
+    /// manifest, or the storage failed.
     async fn commit(self: Box<Self>, manifest: &RecoveryPoint) -> Result<(), VaultError>;
 
-    /// Drops everything written for this point.
+    /// Drops everything written for this point. A point that is complete already stays.
     ///
     /// # Errors
     /// The storage failed.
