@@ -14,6 +14,12 @@ use drs_model::{Grip, GuardAnswer, GuardStatus};
 
 use crate::{Argv, Output, Spawned, TransportError};
 
+mod answer;
+mod hold;
+mod shell;
+
+pub use shell::ShellGuard;
+
 /// The VM is held while this lives. Dropping it ends the hold as a death of the worker would: the
 /// host runs the `at_loss` command given to [`HostGuard::hold`].
 #[async_trait]

@@ -10,7 +10,9 @@
 pub mod argv;
 pub mod guard;
 pub mod remote;
+pub mod ssh;
 
 pub use argv::Argv;
-pub use guard::{Hold, HostGuard};
+pub use guard::{Hold, HostGuard, ShellGuard};
 pub use remote::{BoxStream, Output, Remote, Spawned, TransportError};
+pub use ssh::{SshConfig, SshRemote};

@@ -1,0 +1,311 @@
+# The host guard: one job per VM, enforced on the host. POSIX sh, nothing installed; it needs
+# flock(1) and setsid(1). Loaded as:  sh -c "$load" drs-guard "$guard" VERB JOB FENCE VM ...
+#
+# Files under the state directory:
+#   vm/VM/gate      flock: decisions about the VM are made one at a time; `run` shares it
+#   vm/VM/lock      flock: who has it has the VM; the command inherits it (descriptor 9)
+#   vm/VM/fence     newest admitted fencing token
+#   vm/VM/holder    last owner of the lock: JOB FENCE STEP PID [ended]; the STEP of a hold is +hold
+#   vm/VM/serve.PID a served command and its token; locked while it lives
+#   job/JOB/STEP/   a detached command: boot, log, starts (one line each), exit (CODE | cancelled)
+#   journal/VM      MILLISECONDS JOB STEP FENCE begin|end, one line each
+#
+# Every answer is a line of its own that begins with the marker below: what a login shell's start-up
+# files print before it does no harm.
+set -u
+umask 077
+verb=$1 job=$2 fence=$3 vm=$4
+shift 4
+load='guard=$1; shift; eval "$guard"'
+
+say() { printf '\ndrs-guard: %s\n' "$*"; }
+answer() { say "$@"; exit 0; }
+fail() { say FAIL "$@"; exit 70; }
+
+state=${DRS_STATE_DIR:-/var/lib/drs}
+if ! { mkdir -p "$state" && [ -w "$state" ]; } 2>/dev/null; then
+    state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs
+fi
+dir=$state/vm/$vm
+
+# ---- records: a reader sees the old text or the new one, also after a power cut
+
+swap() { printf '%s\n' "$2" >"$1.$$" && mv -f "$1.$$" "$1"; }
+put() {
+    { printf '%s\n' "$2" >"$1.$$" && sync "$1.$$" && mv -f "$1.$$" "$1" && sync "${1%/*}"; } ||
+        fail "cannot write $1"
+}
+# The first end that is written is the end: linking fails when there is one.
+remember() {
+    printf '%s\n' "$1" >"$record/exit.$$" && sync "$record/exit.$$" || return 1
+    ln "$record/exit.$$" "$record/exit" 2>/dev/null
+    rm -f "$record/exit.$$"
+    sync "$record"
+}
+stamp() {
+    now=$(date +%s%3N)
+    case $now in *[!0-9]* | ???????????) now=$(date +%s)000 ;; esac
+}
+journal() {
+    stamp
+    printf '%s %s %s %s %s\n' "$now" "$1" "$2" "$3" "$4" >>"$state/journal/$vm"
+}
+
+# ---- the gate and the fence
+
+gate() {
+    mkdir -p "$dir" "$state/journal" "$state/job/$job" || fail "cannot write $state"
+    command -v flock >/dev/null && command -v setsid >/dev/null ||
+        fail "flock(1) or setsid(1) is missing on this host"
+    exec 8>>"$dir/gate" && flock "$@" 8
+}
+# Refuses an older claim; a fence that cannot be read refuses everything.
+admit() {
+    seen=0
+    if [ -f "$dir/fence" ]; then seen=$(cat "$dir/fence"); fi
+    [ "$fence" -ge "$seen" ] || answer STALE "$seen"
+}
+raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence"; }
+
+# ---- the lock
+
+holder() {
+    h_job='' h_fence=0 h_step='' h_pid='' h_ended=''
+    if [ -f "$dir/holder" ]; then read -r h_job h_fence h_step h_pid h_ended <"$dir/holder"; fi
+}
+holds() { [ "$h_job" = "$job" ] && [ "$h_step" = "$1" ]; }
+# Waits for the lock, so many tenths of a second.
+await() {
+    tries=$1
+    until flock -n 9; do
+        [ "$tries" -gt 0 ] || return 1
+        tries=$((tries - 1))
+        sleep 0.1
+    done
+}
+# Takes the lock. A hold of the same job gives way: it runs what it has for the case of its loss
+# (at most 65 s) before it frees the VM.
+lock() {
+    exec 9>>"$dir/lock"
+    holder
+    flock -n 9 && return 0
+    holds +hold || return 1
+    raise
+    kill -s TERM "$h_pid" 2>/dev/null
+    await 800
+}
+# With the lock in hand: writes the end of an owner that was killed, and ends what an older claim
+# serves.
+settle() {
+    holder
+    if [ -n "$h_job" ] && [ -z "$h_ended" ]; then
+        journal "$h_job" "$h_step" "$h_fence" end
+        swap "$dir/holder" "$h_job $h_fence $h_step $h_pid ended"
+    fi
+    for served in "$dir"/serve.*; do
+        [ -f "$served" ] || continue
+        if ! flock -n "$served" true; then
+            [ "$(cat "$served")" -lt "$fence" ] || continue
+            kill -s TERM "${served##*.}" 2>/dev/null
+            flock "$served" true
+        fi
+        rm -f "$served"
+    done
+}
+begin() {
+    journal "$job" "$step" "$fence" begin
+    swap "$dir/holder" "$job $fence $step $$"
+}
+ended() {
+    journal "$job" "$step" "$fence" end
+    swap "$dir/holder" "$job $fence $step $$ ended"
+}
+
+bounded() {
+    limit=$1
+    shift
+    if command -v timeout >/dev/null; then timeout -k 5 "$limit" "$@"; else "$@"; fi
+}
+kill_group() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/null; }
+
+# ---- verbs
+
+# hold [AT_LOSS...]: has the VM until standard input says "release" or ends.
+hold() {
+    step=+hold
+    gate
+    admit
+    if ! lock; then
+        [ "$h_job" = "$job" ] && [ "$h_step" != +hold ] || answer BUSY "$h_job"
+        raise
+        answer ATTACHED
+    fi
+    settle
+    raise
+    trap : HUP INT PIPE
+    begin
+    say STARTED
+    trap 'lost "$@"' TERM
+    exec 8>&-
+    while read -r line; do
+        [ "$line" = release ] || continue
+        trap : TERM
+        ended
+        exec 9>&-
+        answer RELEASED
+    done
+    lost "$@"
+}
+lost() {
+    trap : TERM
+    if [ $# -gt 0 ]; then bounded 60 "$@" </dev/null >"$dir/at_loss.log" 2>&1; fi
+    ended
+    exit 0
+}
+
+# start STEP COMMAND...: once, in a session of its own.
+start() {
+    gate
+    admit
+    if [ -f "$record/exit" ]; then
+        raise
+        answer EXIT "$(cat "$record/exit")"
+    fi
+    if ! lock; then
+        holds "$step" || answer BUSY "$h_job"
+        raise
+        answer ATTACHED
+    fi
+    settle
+    raise
+    mkdir -p "$record" && put "$record/boot" "$(cat /proc/sys/kernel/random/boot_id)"
+    # Returns when the runner has told its process id and closed the pipe.
+    pid=$(setsid sh -c "$load" drs-guard "$guard" runner "$job" "$fence" "$vm" "$step" "$@" \
+        </dev/null 2>>"$record/log" 8>&- &)
+    case $pid in '' | *[!0-9]*) fail "the command could not be started: $pid" ;; esac
+    answer STARTED
+}
+runner() {
+    trap : TERM HUP INT PIPE
+    begin
+    printf '%s %s\n' "$now" "$fence" >>"$record/starts"
+    echo "$$"
+    exec >>"$record/log" 2>&1
+    "$@"
+    remember "$?"
+    ended
+}
+
+status() {
+    gate -s
+    if [ ! -f "$record/exit" ]; then
+        holder
+        if holds "$step" && ! flock -n -s "$dir/lock" true; then answer RUNNING; fi
+    fi
+    # It may have ended between the two looks.
+    if [ -f "$record/exit" ]; then answer EXIT "$(cat "$record/exit")"; fi
+    [ -f "$record/boot" ] || answer UNKNOWN
+    [ "$(cat "$record/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] || answer REBOOTED
+    answer VANISHED
+}
+
+# log STEP FIRST_BYTE
+log() {
+    say LOG
+    if [ -f "$record/log" ]; then tail -c "+$1" "$record/log" | head -c 65536; fi
+}
+
+cancel() {
+    gate
+    admit
+    raise
+    mkdir -p "$record" && remember cancelled || fail "cannot write $record"
+    exec 9>>"$dir/lock"
+    holder
+    if holds "$step" && ! flock -n 9; then
+        kill_group TERM "$h_pid"
+        await 100 || kill_group KILL "$h_pid"
+        await 50 || fail "process group $h_pid does not end"
+        settle
+    fi
+    answer EXIT "$(cat "$record/exit")"
+}
+
+# run LIMIT_SECONDS COMMAND...: the gate is shared while it runs, so no newer claim gets in.
+run() {
+    trap : TERM HUP PIPE
+    gate
+    admit
+    raise
+    flock -s 8
+    # Changing the lock is not atomic: somebody may have been let in between.
+    admit
+    say RUN
+    bounded "$@" 8>&-
+    exit "$?"
+}
+
+# serve COMMAND...: lives until standard input ends.
+serve() {
+    gate
+    admit
+    raise
+    exec 7>>"$dir/serve.$$" 3<&0
+    flock 7
+    echo "$fence" >&7
+    exec 8>&-
+    say SERVE
+    setsid "$@" </dev/null 3<&- 7>&- &
+    child=$!
+    trap stop TERM
+    trap : HUP INT PIPE
+    (
+        exec >/dev/null 2>&1 7>&-
+        while read -r line; do :; done <&3
+        kill -s TERM $$
+    ) &
+    watch=$!
+    exec 3<&-
+    wait "$child"
+    code=$?
+    kill "$watch" 2>/dev/null
+    rm -f "$dir/serve.$$"
+    exit "$code"
+}
+stop() {
+    trap : TERM
+    kill_group TERM "$child"
+    (
+        exec >/dev/null 2>&1 7>&-
+        sleep 5
+        kill_group KILL "$child"
+    ) &
+    killer=$!
+    wait "$child"
+    kill "$killer" 2>/dev/null
+    kill_group KILL "$child"
+    rm -f "$dir/serve.$$"
+    exit 143
+}
+
+# forget MINUTES
+forget() {
+    [ -d "$state/job" ] || answer DONE
+    find "$state/job" -name exit -mmin "+$1" | while read -r exit; do
+        old=${exit%/exit}
+        mv "$old" "$state/forgotten.$$" && rm -rf "$state/forgotten.$$"
+        rmdir "${old%/*}" 2>/dev/null
+    done
+    answer DONE
+}
+
+case $verb in
+start | runner | status | log | cancel)
+    step=$1 record=$state/job/$job/$1
+    shift
+    ;;
+esac
+case $verb in
+hold | start | runner | status | log | cancel | run | serve | forget) "$verb" "$@" ;;
+*) fail "unknown verb $verb" ;;
+esac

@@ -1,0 +1,187 @@
+//! The connections of one host.
+//!
+//! Short commands share connections: at most [`CHANNELS_MAX`] at a time on each (sshd's
+//! `MaxSessions` is 10), on at most [`CONNECTIONS_MAX`] connections. A stream has a connection of its
+//! own, because a connection waits for its slowest reader: a stream that nobody reads for a while
+//! would stop every command beside it, and two streams piped into each other would stop for ever.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use russh::Channel;
+use russh::client::Msg;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::SshConfig;
+use super::address::Address;
+use super::connection::{Connection, channel_refused};
+use crate::TransportError;
+
+/// Commands at a time on one connection.
+const CHANNELS_MAX: usize = 8;
+/// Connections that carry commands.
+const CONNECTIONS_MAX: usize = 4;
+/// Streams at a time, each with its connection.
+const STREAMS_MAX: usize = 32;
+/// How long a stream waits for another one to end.
+const STREAM_WAIT: Duration = Duration::from_secs(60);
+
+/// The connections of one host.
+pub(super) struct Pool {
+    config: SshConfig,
+    address: Address,
+    commands: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
+    shared: Mutex<Vec<Arc<Shared>>>,
+    /// Connections are made one at a time (sshd's `MaxStartups`). Holds the last failure, which
+    /// answers everybody who was waiting meanwhile.
+    connecting: tokio::sync::Mutex<Option<(Instant, TransportError)>>,
+}
+
+/// A connection that carries commands.
+struct Shared {
+    connection: Connection,
+    channels: Arc<Semaphore>,
+    /// No new command is put on it: a command was given up, and sshd counts it until it ends.
+    retired: AtomicBool,
+}
+
+/// A place for one command. Given back when dropped; unless [`Lease::finished`] was called before,
+/// the connection is retired.
+pub(super) struct Lease {
+    shared: Arc<Shared>,
+    fresh: bool,
+    finished: bool,
+    _channel: OwnedSemaphorePermit,
+    _command: OwnedSemaphorePermit,
+}
+
+impl Lease {
+    /// The command ended and its channel is closed.
+    pub(super) fn finished(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.shared.retired.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Pool {
+    pub(super) fn new(config: SshConfig, address: Address) -> Self {
+        Self {
+            config,
+            address,
+            commands: Arc::new(Semaphore::new(CHANNELS_MAX * CONNECTIONS_MAX)),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            shared: Mutex::default(),
+            connecting: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn config(&self) -> &SshConfig {
+        &self.config
+    }
+
+    /// A channel for a short command. A pooled connection that turns out to be broken is replaced:
+    /// nothing was sent over it yet.
+    pub(super) async fn command(&self) -> Result<(Lease, Channel<Msg>), TransportError> {
+        loop {
+            let lease = self.lease().await?;
+            match lease.shared.connection.session().await {
+                Ok(channel) => return Ok((lease, channel)),
+                Err(error) if lease.fresh || !lease.shared.connection.is_closed() => {
+                    return Err(self.config.unreachable(channel_refused(&error)));
+                }
+                Err(error) => tracing::debug!(%error, "a pooled SSH connection is broken"),
+            }
+        }
+    }
+
+    /// A connection for one stream, and its place among the streams.
+    pub(super) async fn stream(
+        &self,
+    ) -> Result<(Connection, OwnedSemaphorePermit), TransportError> {
+        let Ok(Ok(permit)) = timeout(STREAM_WAIT, self.streams.clone().acquire_owned()).await
+        else {
+            return Err(self
+                .config
+                .unreachable(format!("{STREAMS_MAX} streams are open, no more are allowed")));
+        };
+        let asked = Instant::now();
+        let mut last = self.connecting.lock().await;
+        Ok((self.connect(asked, &mut last).await?, permit))
+    }
+
+    async fn lease(&self) -> Result<Lease, TransportError> {
+        let Ok(command) = self.commands.clone().acquire_owned().await else {
+            return Err(self.config.unreachable("the pool is closed".into()));
+        };
+        let asked = Instant::now();
+        let (shared, channel, fresh) = match self.vacancy() {
+            Some((shared, channel)) => (shared, channel, false),
+            None => self.grow(asked).await?,
+        };
+        Ok(Lease { shared, fresh, finished: false, _channel: channel, _command: command })
+    }
+
+    /// Makes another shared connection, unless a place was given back meanwhile.
+    async fn grow(
+        &self,
+        asked: Instant,
+    ) -> Result<(Arc<Shared>, OwnedSemaphorePermit, bool), TransportError> {
+        let mut last = self.connecting.lock().await;
+        if let Some((shared, channel)) = self.vacancy() {
+            return Ok((shared, channel, false));
+        }
+        let connection = self.connect(asked, &mut last).await?;
+        let channels = Arc::new(Semaphore::new(CHANNELS_MAX));
+        let shared = Arc::new(Shared {
+            connection,
+            channels: channels.clone(),
+            retired: AtomicBool::new(false),
+        });
+        let Ok(channel) = channels.try_acquire_owned() else {
+            return Err(self.config.unreachable("the connection has no place".into()));
+        };
+        self.shared().push(shared.clone());
+        Ok((shared, channel, true))
+    }
+
+    /// A free place on a living connection; broken ones are dropped on the way.
+    fn vacancy(&self) -> Option<(Arc<Shared>, OwnedSemaphorePermit)> {
+        let mut list = self.shared();
+        list.retain(|shared| {
+            !shared.connection.is_closed() && !shared.retired.load(Ordering::Relaxed)
+        });
+        list.iter().find_map(|shared| {
+            let channel = shared.channels.clone().try_acquire_owned().ok()?;
+            Some((shared.clone(), channel))
+        })
+    }
+
+    async fn connect(
+        &self,
+        asked: Instant,
+        last: &mut Option<(Instant, TransportError)>,
+    ) -> Result<Connection, TransportError> {
+        if let Some((at, error)) = last.as_ref()
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
+        let result = Connection::open(&self.config, &self.address).await;
+        *last = result.as_ref().err().map(|error| (Instant::now(), error.clone()));
+        result
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

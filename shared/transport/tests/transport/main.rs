@@ -1,0 +1,5 @@
+//! The transport against a real sshd: connections, commands, streams, and the host guard.
+
+mod guard;
+mod ssh;
+mod sshd;
