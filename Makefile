@@ -1,0 +1,34 @@
+# DR Switch. Each target is one command; what it needs it sets up itself (Debian or Ubuntu, a Rust toolchain).
+
+HYPERVISOR ?= libvirt
+KEEP ?=
+
+.PHONY: help
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+.PHONY: demo
+demo: ## Back up a running VM, lose its host, restore it elsewhere (KEEP=1 leaves it on; HYPERVISOR=simulated needs only cargo)
+	@tests/lab/demo-$(HYPERVISOR) $(if $(KEEP),keep)
+
+.PHONY: demo-down
+demo-down: ## End the demo that KEEP=1 left on
+	@tests/lab/demo-down
+
+.PHONY: test
+test: ## Run all tests, on two real libvirt hosts under software emulation
+	@tests/lab/test
+
+.PHONY: check
+check: ## Format, lints, documentation, architecture, licences: all that must hold before a change is good
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	cargo test -p drs-tests --test architecture
+	@command -v cargo-deny >/dev/null || echo "check: installing cargo-deny, once, takes about 4 minutes"
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny check licenses bans sources
+
+.PHONY: bench
+bench: ## Measure: jobs per second, latency, throughput against the bare tools, memory
+	cargo bench -p drs-tests
