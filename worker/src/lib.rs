@@ -1,1 +1,25 @@
-//! stub
+//! Turns deliveries into finished jobs: delivery, claim, saga, settlement.
+//!
+//! A [`Worker`] has slots; each free slot asks for one message, claims its job and drives it with a
+//! [`drs_protocol::session::Session`] until it is settled. The saga of each job kind is in `sagas`;
+//! what a session decides is done in `drive`.
+//!
+//! # Invariants
+//! - A worker keeps nothing that another one needs: it may be killed at any instruction.
+//! - A slot that is busy asks for no message.
+//! - A step sees a [`saga::StepContext`] and nothing else of the process.
+//!
+//! # Crash points
+//! Named `KIND/STEP/planned`, `KIND/STEP/midway` and `KIND/STEP/done`; with the feature
+//! `crash-points` a test ends the process there.
+
+mod crash;
+mod drive;
+mod reporter;
+mod saga;
+mod sagas;
+mod upkeep;
+mod worker;
+
+pub use upkeep::{UpkeepConfig, upkeep};
+pub use worker::{Worker, WorkerConfig};

@@ -51,6 +51,40 @@ pub struct StepPlan {
     /// Its effect does not outlive the worker until the last step of its run of volatile steps is
     /// done. After a crash the whole run is undone and starts again.
     pub volatile: bool,
+    /// Its failure fails the job and takes back nothing that was done before it.
+    pub keeps_rest: bool,
+}
+
+impl StepPlan {
+    /// A step that changes nothing on a host.
+    #[must_use]
+    pub const fn free(name: &'static str) -> Self {
+        Self { name, mode: StepMode::Free, volatile: false, keeps_rest: false }
+    }
+
+    /// A step that works while the session holds the VM.
+    #[must_use]
+    pub const fn held(name: &'static str) -> Self {
+        Self { mode: StepMode::Held, ..Self::free(name) }
+    }
+
+    /// A command that outlives the worker.
+    #[must_use]
+    pub const fn detached(name: &'static str) -> Self {
+        Self { mode: StepMode::Detached, ..Self::free(name) }
+    }
+
+    /// The same step, volatile.
+    #[must_use]
+    pub const fn volatile(self) -> Self {
+        Self { volatile: true, ..self }
+    }
+
+    /// The same step, keeping the rest when it fails.
+    #[must_use]
+    pub const fn keeping_rest(self) -> Self {
+        Self { keeps_rest: true, ..self }
+    }
 }
 
 /// How the session paces itself.
@@ -265,8 +299,8 @@ impl Session {
                 }
             }
             Event::StepFailed(fault) => {
-                if matches!(self.doing, Doing::Running(_)) {
-                    self.failed(now, fault, out);
+                if let Doing::Running(n) = self.doing {
+                    self.failed(n, now, fault, out);
                 }
             }
             Event::UndoDone => {
@@ -428,7 +462,7 @@ impl Session {
             Doing::Running(n) if held(n) => {
                 out.push(Action::Abort);
                 let fault = settle::hold_lost_fault(&self.job);
-                self.failed(now, fault, out);
+                self.failed(n, now, fault, out);
             }
             Doing::Undoing(n) if held(n) => {
                 out.push(Action::Abort);

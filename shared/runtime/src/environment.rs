@@ -43,3 +43,9 @@ pub fn default_data_dir() -> Option<PathBuf> {
 fn filled(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
+
+/// The point at which a test wants the process to end; read only by binaries built for tests.
+#[must_use]
+pub fn crash_point() -> Option<String> {
+    filled("DRS_CRASH_AT").and_then(|value| value.into_string().ok())
+}

@@ -17,7 +17,7 @@ pub(super) fn hold_lost_fault(job: &Job) -> Fault {
 
 impl Session {
     /// The running step failed: go back, unless only a person can decide.
-    pub(super) fn failed(&mut self, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
+    pub(super) fn failed(&mut self, n: usize, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
         if fault.code == FaultCode::Fenced {
             // Under a stale token nothing can be undone; whoever holds the newer one does it.
             let how = HandOver {
@@ -28,7 +28,9 @@ impl Session {
             };
             return self.settle(Action::HandOver(how), out);
         }
+        let keeps_rest = self.plan.get(n).is_some_and(|step| step.keeps_rest);
         let back = match fault.class {
+            _ if keeps_rest && !self.cancel => return self.failed_alone(now, fault, out),
             FaultClass::NeedsOperator => {
                 return self.settle(Action::Finish(Outcome::NeedsOperator(fault)), out);
             }
@@ -39,6 +41,16 @@ impl Session {
         self.goal = Goal::Back(back);
         self.doing = Doing::Nothing;
         self.proceed(now, out);
+    }
+
+    /// A step failed that takes nothing back: only it is tried again.
+    fn failed_alone(&mut self, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
+        let action = if fault.is_retryable() && self.job.attempt < self.pace.attempts_max {
+            Action::HandOver(self.wait_for(now + self.backoff(), fault, true, true))
+        } else {
+            Action::Finish(Outcome::Failed(fault))
+        };
+        self.settle(action, out);
     }
 
     /// Everything that was to be undone is undone.

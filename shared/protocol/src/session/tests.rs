@@ -4,11 +4,11 @@ use serde_json::json;
 use super::*;
 
 const PLAN: [StepPlan; 5] = [
-    StepPlan { name: "inspect", mode: StepMode::Free, volatile: false },
-    StepPlan { name: "export", mode: StepMode::Held, volatile: true },
-    StepPlan { name: "copy", mode: StepMode::Held, volatile: true },
-    StepPlan { name: "check", mode: StepMode::Detached, volatile: false },
-    StepPlan { name: "commit", mode: StepMode::Free, volatile: false },
+    StepPlan::free("inspect"),
+    StepPlan::held("export").volatile(),
+    StepPlan::held("copy").volatile(),
+    StepPlan::detached("check"),
+    StepPlan::free("commit"),
 ];
 
 fn at(seconds: i64) -> Timestamp {
@@ -164,6 +164,17 @@ fn a_transient_fault_undoes_everything_and_tries_again() {
         "hand over keep=false counts=true",
     ];
     assert_eq!(trace, expected);
+}
+
+#[test]
+fn a_step_that_keeps_the_rest_fails_alone() {
+    let mut plan = PLAN.to_vec();
+    plan[4] = plan[4].keeping_rest();
+    let mut session = Session::new(job(&[]), plan, Pace::default(), at(0));
+    let fault = Fault::permanent(FaultCode::HypervisorFailed, "no", "");
+    let trace = play(&mut session, Some((Action::Run(4), Event::StepFailed(fault))));
+    assert_eq!(trace.last().map(String::as_str), Some("failed"));
+    assert!(!trace.iter().any(|line| line.starts_with("undo")));
 }
 
 #[test]

@@ -1,0 +1,305 @@
+//! Drives one claimed job: does what its session decides and tells the session what came of it.
+
+mod activity;
+mod store_calls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drs_backend::{Backend, Delivery};
+use drs_hypervisor::{Driver, Drivers};
+use drs_model::{Fault, Host, Job, StepMark, Timestamp};
+use drs_protocol::session::{Action, Event, Session};
+use drs_protocol::store::{Driver as Driving, Outcome, SettleAnswer};
+use drs_runtime::{Shutdown, clock};
+use drs_transport::Hold;
+use drs_vault::Vault;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::mpsc;
+
+use self::store_calls::Answer;
+use crate::reporter::Reporter;
+use crate::saga::{Saga, StepContext};
+use crate::sagas::saga_of;
+use crate::worker::{WorkerConfig, publish_all};
+
+/// What a worker works with.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) backend: Backend,
+    pub(crate) drivers: Arc<dyn Drivers>,
+    pub(crate) vault: Arc<dyn Vault>,
+}
+
+/// How often progress is written while it changes.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How long a release of the hold may take before the hold is simply dropped.
+const RELEASE_LIMIT: Duration = Duration::from_secs(10);
+
+/// Waits until an instant.
+pub(crate) async fn until(instant: Timestamp) {
+    let wait = instant.duration_since(clock::now());
+    if let Ok(wait) = Duration::try_from(wait) {
+        tokio::time::sleep(wait).await;
+    }
+}
+
+/// Resolves when the hold is lost; never when there is none.
+async fn lost(hold: Option<&dyn Hold>) {
+    match hold {
+        Some(hold) => hold.lost().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One claimed job and what drives it.
+pub(crate) struct Drive<'a> {
+    config: &'a WorkerConfig,
+    means: &'a Means,
+    shutdown: &'a Shutdown,
+    session: Session,
+    saga: Arc<Saga>,
+    host: Option<(Host, Arc<dyn Driver>)>,
+    report: Reporter,
+    delivery: Option<Delivery>,
+    hold: Option<Box<dyn Hold>>,
+    /// The step, undo or hold request that runs; its last event comes as the future's value, earlier
+    /// ones through the channel.
+    activity: Option<BoxFuture<'static, Option<Event>>>,
+    answers: FuturesUnordered<BoxFuture<'a, Answer>>,
+    aside: (mpsc::UnboundedSender<activity::Aside>, mpsc::UnboundedReceiver<activity::Aside>),
+    abandoned: bool,
+}
+
+impl<'a> Drive<'a> {
+    pub(crate) fn new(
+        config: &'a WorkerConfig,
+        means: &'a Means,
+        job: Job,
+        delivery: Delivery,
+        shutdown: &'a Shutdown,
+    ) -> Self {
+        let saga = Arc::new(saga_of(&job.spec));
+        let report = Reporter::new(job.id, job.attempt, Arc::clone(&means.backend.events));
+        Self {
+            config,
+            means,
+            shutdown,
+            session: Session::new(job, saga.plan(), config.pace, clock::now()),
+            saga,
+            host: None,
+            report,
+            delivery: Some(delivery),
+            hold: None,
+            activity: None,
+            answers: FuturesUnordered::new(),
+            aside: mpsc::unbounded_channel(),
+            abandoned: false,
+        }
+    }
+
+    /// Drives the job until it is settled, handed over, or lost to another worker.
+    pub(crate) async fn run(mut self) {
+        greet(&self.report, self.session.job()).await;
+        if let Err(fault) = self.meet_host().await {
+            return self.settle_without_host(fault).await;
+        }
+        let mut seen = self.report.watch();
+        let mut flush = tokio::time::interval(PROGRESS_EVERY);
+        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.happened(Event::Tick).await;
+        let mut told_to_stop = false;
+        while !self.session.ended() && !self.abandoned {
+            let next_tick = self.session.next_tick();
+            let event = tokio::select! {
+                biased;
+                () = self.shutdown.stopping(), if !told_to_stop => {
+                    told_to_stop = true;
+                    Some(Event::Stop)
+                }
+                Some(aside) = self.aside.1.recv() => self.accept_aside(aside),
+                event = activity::of(&mut self.activity) => {
+                    self.activity = None;
+                    event
+                }
+                Some(answer) = self.answers.next() => self.accept_answer(answer),
+                () = lost(self.hold.as_deref()) => {
+                    self.hold = None;
+                    Some(Event::HoldLost)
+                }
+                _ = flush.tick() => {
+                    self.report.flush(&mut seen).await;
+                    None
+                }
+                () = until(next_tick) => Some(Event::Tick),
+            };
+            if let Some(event) = event {
+                self.happened(event).await;
+            }
+        }
+        self.report.flush(&mut seen).await;
+    }
+
+    async fn meet_host(&mut self) -> Result<(), Fault> {
+        if let Some(name) = self.session.job().spec.host().cloned() {
+            let host = self.means.drivers.host(&name).await?;
+            let driver = self.means.drivers.driver(&name).await?;
+            self.host = Some((host, driver));
+        }
+        Ok(())
+    }
+
+    /// The host is not in the catalogue any more, or its description is wrong: what may be on it
+    /// keeps its lock and waits for a person.
+    async fn settle_without_host(mut self, fault: Fault) {
+        let dirty = self.session.job().steps.iter().any(|step| step.mark != StepMark::Undone);
+        let outcome = if dirty { Outcome::NeedsOperator(fault) } else { Outcome::Failed(fault) };
+        let calls = self.store_calls();
+        if let Answer::Event(Event::Settled(answer)) = calls.finish(outcome).await {
+            publish_woken(&self.means.backend, &answer).await;
+        }
+        self.ack().await;
+    }
+
+    /// Tells the session what happened and does what it wants, until it waits again.
+    async fn happened(&mut self, event: Event) {
+        if let Event::Settled(answer) = &event {
+            publish_woken(&self.means.backend, answer).await;
+        }
+        let actions = self.session.step(clock::now(), event);
+        for action in actions {
+            self.perform(action).await;
+        }
+    }
+
+    async fn perform(&mut self, action: Action) {
+        let context = self.context();
+        let calls = self.store_calls();
+        match action {
+            Action::Hold => {
+                let asides = self.aside.0.clone();
+                self.activity = Some(activity::hold(Arc::clone(&self.saga), context, asides));
+            }
+            Action::Release => self.release().await,
+            Action::Run(n) => {
+                let asides = self.aside.0.clone();
+                self.activity = Some(activity::run(Arc::clone(&self.saga), n, context, asides));
+            }
+            Action::Undo(n) => {
+                self.activity = Some(activity::undo(Arc::clone(&self.saga), n, context));
+            }
+            Action::Abort => self.activity = None,
+            Action::Log(record) => {
+                if record.mark == StepMark::Planned {
+                    self.report.progress(|progress| progress.step.clone_from(&record.step));
+                }
+                self.answers.push(Box::pin(calls.log(record)));
+            }
+            Action::Beat { accepted } => self.answers.push(Box::pin(calls.beat(accepted))),
+            Action::Reassert => self.answers.push(Box::pin(calls.reassert())),
+            Action::Refence(seen) => self.answers.push(Box::pin(calls.refence(seen))),
+            Action::Ack => self.ack().await,
+            Action::Finish(outcome) => {
+                tell_outcome(&self.report, &outcome).await;
+                self.answers.push(Box::pin(calls.finish(outcome)));
+            }
+            Action::HandOver(how) => {
+                if let Some(fault) = &how.fault {
+                    let text = format!("{fault}; trying again at {}", how.not_before);
+                    self.report.warn(text).await;
+                }
+                self.answers.push(Box::pin(calls.hand_over(how)));
+            }
+            Action::End => {}
+        }
+    }
+
+    fn accept_aside(&mut self, aside: activity::Aside) -> Option<Event> {
+        match aside {
+            activity::Aside::Held(hold) => {
+                self.hold = Some(hold);
+                None
+            }
+            activity::Aside::Guard(answer) => Some(Event::Guard(answer)),
+        }
+    }
+
+    fn accept_answer(&mut self, answer: Answer) -> Option<Event> {
+        match answer {
+            Answer::Event(event) => Some(event),
+            Answer::Nothing => None,
+            Answer::GaveUp => {
+                self.abandoned = true;
+                None
+            }
+        }
+    }
+
+    async fn release(&mut self) {
+        let Some(hold) = self.hold.take() else { return };
+        match tokio::time::timeout(RELEASE_LIMIT, hold.release()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the hold ended with its connection"),
+            Err(_) => tracing::warn!("the host took too long to give the VM back"),
+        }
+    }
+
+    async fn ack(&mut self) {
+        let Some(delivery) = self.delivery.take() else { return };
+        if let Err(error) = self.means.backend.dispatch.ack(delivery).await {
+            tracing::warn!(%error, "not acknowledged; the message will come again and be refused");
+        }
+    }
+
+    fn context(&self) -> StepContext {
+        StepContext {
+            job: self.session.job().clone(),
+            vault: Arc::clone(&self.means.vault),
+            host: self.host.clone(),
+            report: self.report.clone(),
+        }
+    }
+
+    fn store_calls(&self) -> store_calls::StoreCalls<'a> {
+        let job = self.session.job();
+        store_calls::StoreCalls {
+            store: self.means.backend.store.as_ref(),
+            worker: &self.config.name,
+            lease: self.config.lease,
+            shutdown: self.shutdown,
+            job: job.clone(),
+        }
+    }
+}
+
+async fn greet(report: &Reporter, job: &Job) {
+    let text = match job.attempt {
+        1 => format!("{} of {} begins", job.spec.kind(), job.spec.subject()),
+        n => format!("{} of {} goes on, attempt {n}", job.spec.kind(), job.spec.subject()),
+    };
+    report.info(text).await;
+}
+
+async fn tell_outcome(report: &Reporter, outcome: &Outcome) {
+    match outcome {
+        Outcome::Succeeded => report.info("succeeded").await,
+        Outcome::Cancelled => report.warn("cancelled").await,
+        Outcome::Failed(fault) => report.error(format!("failed: {fault}")).await,
+        Outcome::NeedsOperator(fault) => {
+            report.error(format!("waits for an operator: {fault}")).await;
+        }
+    }
+}
+
+async fn publish_woken(backend: &Backend, answer: &SettleAnswer) {
+    if let SettleAnswer::Settled { woken } = answer {
+        publish_all(backend, woken).await;
+    }
+}
+
+impl store_calls::StoreCalls<'_> {
+    fn driving(&self) -> Driving<'_> {
+        Driving { job: self.job.id, worker: self.worker, fence: self.job.fence }
+    }
+}

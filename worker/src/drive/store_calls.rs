@@ -1,0 +1,113 @@
+//! What a drive writes to the store, asked again while the store is down.
+
+use std::future::Future;
+use std::time::Duration;
+
+use drs_backend::{BackendError, JobStore};
+use drs_model::{FencingToken, Job, SignedDuration, StepRecord};
+use drs_protocol::session::Event;
+use drs_protocol::store::{HandOver, Outcome};
+use drs_runtime::{Shutdown, clock};
+
+/// First and longest pause between two tries.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How long a worker that shuts down still waits for the store.
+const PATIENCE_AT_STOP: Duration = Duration::from_secs(3);
+
+/// What became of a call.
+pub(crate) enum Answer {
+    /// The store answered.
+    Event(Event),
+    /// It did not, and that does not matter.
+    Nothing,
+    /// It did not, and the worker has no more time to ask: the lease runs out.
+    GaveUp,
+}
+
+/// One call to the store on behalf of a job.
+pub(crate) struct StoreCalls<'a> {
+    pub(super) store: &'a dyn JobStore,
+    pub(super) worker: &'a str,
+    pub(super) lease: SignedDuration,
+    pub(super) shutdown: &'a Shutdown,
+    pub(super) job: Job,
+}
+
+impl StoreCalls<'_> {
+    pub(super) async fn log(self, record: StepRecord) -> Answer {
+        let logged = || self.store.log_step(clock::now(), self.driving(), &record);
+        let answer = self.insist("log", logged).await;
+        let moment = match record.mark {
+            drs_model::StepMark::Planned => "planned",
+            drs_model::StepMark::Done => "done",
+            drs_model::StepMark::Undone => "undone",
+        };
+        crate::crash::point(self.job.spec.kind(), &record.step, moment);
+        answer.map_or(Answer::GaveUp, |answer| Answer::Event(Event::Logged(answer)))
+    }
+
+    /// Not insisted upon: the next beat comes anyway.
+    pub(super) async fn beat(self, accepted: bool) -> Answer {
+        let beat = self.store.beat(clock::now(), self.driving(), self.lease, accepted).await;
+        match beat {
+            Ok(answer) => Answer::Event(Event::Beat(answer)),
+            Err(error) => {
+                tracing::warn!(job = %self.job.id, %error, "the lease could not be renewed");
+                Answer::Nothing
+            }
+        }
+    }
+
+    pub(super) async fn reassert(self) -> Answer {
+        let reassert = || self.store.reassert(clock::now(), &self.job, self.worker, self.lease);
+        self.insist("reassert", reassert)
+            .await
+            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Reasserted(answer)))
+    }
+
+    pub(super) async fn refence(self, seen: FencingToken) -> Answer {
+        let refence = || self.store.refence(clock::now(), self.driving(), seen);
+        self.insist("refence", refence)
+            .await
+            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Refenced(answer)))
+    }
+
+    pub(super) async fn finish(self, outcome: Outcome) -> Answer {
+        let finish = || self.store.finish(clock::now(), self.driving(), &outcome);
+        self.insist("finish", finish)
+            .await
+            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Settled(answer)))
+    }
+
+    pub(super) async fn hand_over(self, how: HandOver) -> Answer {
+        let hand_over = || self.store.hand_over(clock::now(), self.driving(), &how);
+        self.insist("hand over", hand_over)
+            .await
+            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Settled(answer)))
+    }
+
+    /// Asks until the store answers. Gives up only when the worker shuts down meanwhile: the lease
+    /// runs out then and another worker goes on from the log.
+    async fn insist<T, F>(&self, what: &str, call: impl Fn() -> F) -> Option<T>
+    where
+        F: Future<Output = Result<T, BackendError>>,
+    {
+        let mut pause = PAUSE.0;
+        loop {
+            match call().await {
+                Ok(answer) => return Some(answer),
+                Err(error) => {
+                    tracing::warn!(job = %self.job.id, %error, "{what}: asking the store again");
+                }
+            }
+            let gave_up = async {
+                self.shutdown.stopping().await;
+                tokio::time::sleep(PATIENCE_AT_STOP).await;
+            };
+            tokio::select! {
+                () = gave_up => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),
+            }
+        }
+    }
+}

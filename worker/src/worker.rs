@@ -1,0 +1,166 @@
+//! The worker: slots that ask for messages, claim their jobs and drive them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use drs_backend::{Backend, BackendError, Delivery};
+use drs_hypervisor::Drivers;
+use drs_model::{Job, JobClass, SignedDuration};
+use drs_protocol::session::Pace;
+use drs_protocol::store::ClaimAnswer;
+use drs_runtime::{Shutdown, clock};
+use drs_vault::Vault;
+use tokio_util::task::TaskTracker;
+
+use crate::drive::{Drive, Means};
+
+/// How a worker works.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerConfig {
+    /// Its name: unique among all processes that ever ran, since leases bear it.
+    pub name: String,
+    /// Jobs at one time. Default 4, at least 1.
+    pub slots: usize,
+    /// Further slots that only restores and power jobs may use, so that a night's backups never
+    /// keep them waiting. Default 1.
+    pub critical_slots: usize,
+    /// How long a job stays with a worker that does not renew its lease. Default 60 s; renewed three
+    /// times in that span.
+    pub lease: SignedDuration,
+    /// Attempts, retries and their waits.
+    pub pace: Pace,
+}
+
+impl WorkerConfig {
+    /// The defaults under a name.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            slots: 4,
+            critical_slots: 1,
+            lease: SignedDuration::from_secs(60),
+            pace: Pace::default(),
+        }
+    }
+
+    /// With another lease; it is renewed three times in that span.
+    #[must_use]
+    pub fn with_lease(mut self, lease: SignedDuration) -> Self {
+        self.lease = lease;
+        self.pace.beat = lease / 3;
+        self
+    }
+}
+
+/// How long a slot waits for a message before it looks at the shutdown signal again.
+const MESSAGE_WAIT: Duration = Duration::from_secs(5);
+/// Pause after the store or the dispatch failed.
+const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
+
+const ALL: &[JobClass] = &[JobClass::Critical, JobClass::Normal, JobClass::Bulk];
+const CRITICAL: &[JobClass] = &[JobClass::Critical];
+
+/// Takes jobs and drives them until it is told not to.
+pub struct Worker {
+    config: WorkerConfig,
+    means: Means,
+}
+
+impl Worker {
+    /// A worker over these ports.
+    pub fn new(
+        config: WorkerConfig,
+        backend: Backend,
+        drivers: Arc<dyn Drivers>,
+        vault: Arc<dyn Vault>,
+    ) -> Self {
+        Self { config, means: Means { backend, drivers, vault } }
+    }
+
+    /// Runs until the shutdown signal: on *drain* it finishes what it has, on *stop* it hands every
+    /// job over within seconds.
+    pub async fn run(self, shutdown: Shutdown) {
+        let config = Arc::new(self.config);
+        let slots = TaskTracker::new();
+        for number in 0..config.slots + config.critical_slots {
+            let classes = if number < config.slots { ALL } else { CRITICAL };
+            let slot = Slot {
+                config: Arc::clone(&config),
+                means: self.means.clone(),
+                classes,
+                shutdown: shutdown.clone(),
+            };
+            slots.spawn(slot.run());
+        }
+        slots.close();
+        slots.wait().await;
+    }
+}
+
+struct Slot {
+    config: Arc<WorkerConfig>,
+    means: Means,
+    classes: &'static [JobClass],
+    shutdown: Shutdown,
+}
+
+impl Slot {
+    async fn run(self) {
+        while !self.shutdown.is_draining() {
+            let delivery = tokio::select! {
+                () = self.shutdown.draining() => return,
+                delivery = self.means.backend.dispatch.next(self.classes, MESSAGE_WAIT) => delivery,
+            };
+            let handled = match delivery {
+                Ok(Some(delivery)) => self.take(delivery).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = handled {
+                tracing::warn!(%error, "cannot take jobs now, trying again");
+                tokio::select! {
+                    () = self.shutdown.draining() => return,
+                    () = tokio::time::sleep(TROUBLE_PAUSE) => {}
+                }
+            }
+        }
+    }
+
+    /// Claims the job of a message and drives it, or says goodbye to the message.
+    async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
+        let backend = &self.means.backend;
+        let claim = backend
+            .store
+            .claim(clock::now(), &delivery.message, &self.config.name, self.config.lease)
+            .await?;
+        match claim {
+            ClaimAnswer::Claimed(job) => {
+                let drive = Drive::new(&self.config, &self.means, *job, delivery, &self.shutdown);
+                drive.run().await;
+            }
+            ClaimAnswer::Parked { resource, woken, .. } => {
+                tracing::debug!(job = %delivery.message.id, %resource, "parked");
+                publish_all(backend, &woken).await;
+                backend.dispatch.ack(delivery).await?;
+            }
+            ClaimAnswer::Leased { .. } | ClaimAnswer::Waiting | ClaimAnswer::Done(_) => {
+                backend.dispatch.ack(delivery).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Publishes a job's message. What cannot be published now, the sweeper publishes later.
+pub(crate) async fn publish(backend: &Backend, job: &Job) {
+    if let Err(error) = backend.dispatch.publish(&job.into()).await {
+        tracing::warn!(job = %job.id, %error, "not published, the sweeper will");
+    }
+}
+
+pub(crate) async fn publish_all(backend: &Backend, jobs: &[Job]) {
+    for job in jobs {
+        publish(backend, job).await;
+    }
+}
