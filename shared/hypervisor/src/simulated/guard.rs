@@ -4,7 +4,9 @@
 //! runs its `at_loss` command first. A detached command is a record of when it ends, so it goes on
 //! while no process lives. Each VM's journal tells when every hold and command began and ended.
 
-use std::fs::{self, File};
+mod ledger;
+
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,129 +14,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use drs_model::guard::GuardExit;
-use drs_model::{FencingToken, Grip, GuardAnswer, GuardStatus, JobId, VmName};
+use drs_model::{Grip, GuardAnswer, GuardStatus};
 use drs_protocol::guard::{GuardEvent, Holder};
 use drs_transport::{Argv, Hold, HostGuard, Output, Spawned, TransportError};
 use tokio::io::AsyncReadExt;
 
 use super::command::Command;
-use super::state::{BOOT, Detached, HoldRecord, HostDir, VmState, now_ms};
+use super::state::{BOOT, Detached, HostDir, VmState, now_ms};
+use ledger::{hold_ending, key};
 
 /// How often a hold looks whether a newer claim has ended it.
 const LOST_POLL: Duration = Duration::from_millis(50);
-/// The step name of holds in the journal.
-const HOLD: &str = "hold";
-
-impl HostDir {
-    /// Notices what ended by itself: a hold whose process died, a detached command that is due.
-    pub(super) fn settle(&self, vm: &VmName, state: &mut VmState) -> Result<(), TransportError> {
-        if state.hold.as_ref().is_some_and(|hold| !self.lives(vm, hold)) {
-            self.end_hold(vm, state, true)?;
-        }
-        if let Some(Holder { job, step: Some(step), .. }) = state.guard.holder.clone()
-            && let Some(command) = state.detached.get(&key(job, &step))
-            && command.due_ms <= now_ms()
-        {
-            let (due_ms, code) = (command.due_ms, command.code);
-            self.note(vm, due_ms, (job, &step, fence_of(state)), "end")?;
-            state.guard.command_ended(job, &step, Some(GuardExit::Code(code)));
-        }
-        Ok(())
-    }
-
-    /// Refuses a claim that a newer one has replaced.
-    pub(super) fn admit(&self, grip: &Grip, state: &mut VmState) -> Result<(), TransportError> {
-        match state.guard.step(BOOT, &GuardEvent::Admit(grip)) {
-            GuardAnswer::Stale(seen) => {
-                Err(TransportError::Stale { host: self.host_name().clone(), seen: seen.0 })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn begin_hold(
-        &self,
-        grip: &Grip,
-        at_loss: Option<&Argv>,
-        state: &mut VmState,
-    ) -> Result<(u64, File), TransportError> {
-        state.holds += 1;
-        let path = self.vm_file(&grip.vm.name, &hold_ending(state.holds));
-        let file = File::create(&path).map_err(|error| self.broken(&path, &error))?;
-        file.try_lock().map_err(|error| self.broken(&path, &error))?;
-        state.hold = Some(HoldRecord {
-            job: grip.job,
-            fence: grip.fence,
-            number: state.holds,
-            at_loss: at_loss.map(|argv| argv.parts().to_vec()),
-        });
-        self.note(&grip.vm.name, now_ms(), (grip.job, HOLD, grip.fence), "begin")?;
-        Ok((state.holds, file))
-    }
-
-    fn end_hold(&self, vm: &VmName, state: &mut VmState, lost: bool) -> Result<(), TransportError> {
-        let Some(hold) = state.hold.take() else { return Ok(()) };
-        if let Some(at_loss) = hold.at_loss.as_ref().filter(|_| lost) {
-            Command::parse(at_loss).apply(state);
-        }
-        state.guard.hold_ended(hold.job, hold.fence);
-        self.note(vm, now_ms(), (hold.job, HOLD, hold.fence), "end")?;
-        let path = self.vm_file(vm, &hold_ending(hold.number));
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(self.broken(&path, &error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn lives(&self, vm: &VmName, hold: &HoldRecord) -> bool {
-        File::open(self.vm_file(vm, &hold_ending(hold.number)))
-            .is_ok_and(|file| file.try_lock().is_err())
-    }
-
-    fn note(
-        &self,
-        vm: &VmName,
-        at_ms: u64,
-        (job, step, fence): (JobId, &str, FencingToken),
-        what: &str,
-    ) -> Result<(), TransportError> {
-        self.journal(vm, &format!("{at_ms} {job} {step} {fence} {what}"))
-    }
-
-    /// Starts a detached command that the rules have admitted.
-    fn begin_command(
-        &self,
-        grip: &Grip,
-        step: &str,
-        argv: &Argv,
-        state: &mut VmState,
-    ) -> Result<(), TransportError> {
-        let command = Command::parse(argv.parts());
-        let now = now_ms();
-        let length = u64::try_from(command.length().as_millis()).unwrap_or(u64::MAX);
-        let record = Detached {
-            command: argv.to_string(),
-            due_ms: now.saturating_add(length),
-            code: command.apply(state),
-        };
-        state.detached.insert(key(grip.job, step), record);
-        self.note(&grip.vm.name, now, (grip.job, step, grip.fence), "begin")
-    }
-}
-
-fn key(job: JobId, step: &str) -> String {
-    format!("{job}/{step}")
-}
-
-fn hold_ending(number: u64) -> String {
-    format!("{number}.hold")
-}
-
-fn fence_of(state: &VmState) -> FencingToken {
-    state.guard.holder.as_ref().map_or(state.guard.fence, |holder| holder.fence)
-}
 
 /// The guard of a simulated host.
 #[derive(Debug, Clone)]

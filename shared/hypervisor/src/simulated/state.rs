@@ -1,19 +1,21 @@
 //! The state of a simulated host: one small file per VM, changed under that VM's own file lock, so
 //! that many processes work on many VMs without waiting for each other.
 
+mod record;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use drs_model::{Host, HostName, JobId, PowerState, VmName, VmSpec};
-use drs_protocol::guard::VmGuard;
+use drs_model::{Host, HostName, JobId, VmName};
 use drs_transport::TransportError;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::settings::{Settings, Step};
+use super::settings::Settings;
+pub(super) use record::{Detached, HoldRecord, HostState, Imported, Machine, OpenExport, VmState};
 
 /// The simulated host never loses power.
 pub(super) const BOOT: u64 = 1;
@@ -21,109 +23,6 @@ pub(super) const BOOT: u64 = 1;
 /// short command runs.
 const LOCK_WAIT: Duration = Duration::from_secs(120);
 const LOCK_POLL: Duration = Duration::from_millis(1);
-
-/// What a host remembers of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct HostState {
-    /// When it was first opened: its VMs write since then. Milliseconds since 1970.
-    pub(super) born_ms: u64,
-    /// How often `check` failed on order.
-    pub(super) check_failures: BTreeMap<Step, u32>,
-}
-
-/// What a host remembers of one VM name.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub(super) struct VmState {
-    /// The VM, when there is one of that name.
-    pub(super) machine: Option<Machine>,
-    /// The open export.
-    pub(super) export: Option<OpenExport>,
-    /// The guard's rules.
-    pub(super) guard: VmGuard,
-    /// The hold that has the VM.
-    pub(super) hold: Option<HoldRecord>,
-    /// Holds so far; numbers their files.
-    pub(super) holds: u64,
-    /// Detached commands by `job/step`.
-    pub(super) detached: BTreeMap<String, Detached>,
-    /// Failures on order so far, by step.
-    pub(super) failures: BTreeMap<Step, u32>,
-    /// Copies of disks begun so far; random failures and jitter follow from it.
-    pub(super) copies: u64,
-}
-
-/// A VM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Machine {
-    pub(super) power: PowerState,
-    /// Generation of its content when it was last switched, and when that was (milliseconds since
-    /// 1970). It grows while the VM runs.
-    pub(super) generation: u64,
-    pub(super) since_ms: u64,
-    /// How it was imported; `None` for a VM that the host had from the beginning.
-    pub(super) imported: Option<Imported>,
-}
-
-/// What an import left.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Imported {
-    pub(super) job: JobId,
-    pub(super) spec: VmSpec,
-}
-
-/// An open export.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct OpenExport {
-    pub(super) job: JobId,
-    pub(super) generation: u64,
-}
-
-/// The hold that has a VM.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct HoldRecord {
-    pub(super) job: JobId,
-    pub(super) fence: drs_model::FencingToken,
-    /// Number of its file. The file is locked while the hold's process lives.
-    pub(super) number: u64,
-    /// Command to run when it dies.
-    pub(super) at_loss: Option<Vec<String>>,
-}
-
-/// A detached command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Detached {
-    pub(super) command: String,
-    /// When it ends or ended, milliseconds since 1970.
-    pub(super) due_ms: u64,
-    /// Its exit code then.
-    pub(super) code: i32,
-}
-
-impl Machine {
-    /// How fast a running VM changes its content.
-    const GENERATION_MS: u64 = 100;
-
-    pub(super) fn native(born_ms: u64) -> Self {
-        Self { power: PowerState::Running, generation: 0, since_ms: born_ms, imported: None }
-    }
-
-    pub(super) fn generation_at(&self, now_ms: u64) -> u64 {
-        match self.power {
-            PowerState::Running => {
-                self.generation + now_ms.saturating_sub(self.since_ms) / Self::GENERATION_MS
-            }
-            PowerState::Paused | PowerState::Off | PowerState::Broken => self.generation,
-        }
-    }
-
-    pub(super) fn switch(&mut self, power: PowerState, now_ms: u64) {
-        if self.power != power {
-            self.generation = self.generation_at(now_ms);
-            self.since_ms = now_ms;
-            self.power = power;
-        }
-    }
-}
 
 /// A VM's state with its lock.
 pub(super) struct Locked {
