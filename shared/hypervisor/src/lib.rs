@@ -11,6 +11,7 @@
 pub mod conformance;
 pub mod digest;
 pub mod error;
+pub mod libvirt;
 mod nbd;
 pub mod port;
 mod similar;

@@ -1,0 +1,216 @@
+//! libvirt with QEMU or KVM, through `virsh` over SSH. Nothing is installed on the host and
+//! nothing is staged there.
+//!
+//! - A running VM is exported by a backup job in pull mode: QEMU serves the disks, as they were at
+//!   the freeze instant, on a Unix socket that the SSH connection reaches.
+//! - A VM that is off is exported by one `qemu-nbd` per disk, which lives as long as its channel.
+//! - An import writes into a `qemu-nbd` on the target and defines the VM when its disks are proven.
+//!
+//! Everything made on a host carries the job's id in its name; `export.sh` and `import.sh`
+//! say what that is, and how it is taken back after any crash.
+
+mod disk;
+mod domain;
+mod export;
+mod import;
+mod inventory;
+mod parse;
+mod plan;
+mod power;
+mod spec;
+#[cfg(test)]
+mod tests;
+mod xml;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use drs_model::{
+    Disk, Fault, Grip, Host, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmRef,
+    VmSummary,
+};
+use drs_transport::{Argv, HostGuard, Output, Remote};
+
+use crate::{
+    Capabilities, DiskSink, DiskSource, Driver, DriverError, Export, ExportEnd, HostReport,
+    ImportPlan, ImportRequest, PlannedDisk, VmDescription,
+};
+
+/// Where restored disks go when the host names no folder.
+const IMAGE_DIR_DEFAULT: &str = "/var/lib/libvirt/images";
+
+/// Longest a command that changes a VM may take.
+const CHANGE_LIMIT: Duration = Duration::from_secs(240);
+
+/// A libvirt host.
+pub struct LibvirtDriver {
+    host: Host,
+    remote: Arc<dyn Remote>,
+    guard: Arc<dyn HostGuard>,
+}
+
+impl LibvirtDriver {
+    /// The driver of a host that is reached through `remote` and guarded by `guard`.
+    #[must_use]
+    pub fn new(host: Host, remote: Arc<dyn Remote>, guard: Arc<dyn HostGuard>) -> Self {
+        Self { host, remote, guard }
+    }
+
+    fn image_dir(&self) -> &str {
+        self.host.image_dir.as_deref().unwrap_or(IMAGE_DIR_DEFAULT)
+    }
+
+    fn vm_ref(&self, name: &VmName) -> VmRef {
+        VmRef { host: self.host.name.clone(), name: name.clone() }
+    }
+
+    /// Runs a command that changes nothing and gives its output.
+    async fn ask(
+        &self,
+        vm: Option<&VmRef>,
+        what: &str,
+        argv: &Argv,
+    ) -> Result<String, DriverError> {
+        let output = self.remote.exec(argv, Bytes::new()).await?;
+        self.text(vm, what, &output)
+    }
+
+    /// Runs a command that changes something, under the guard.
+    async fn change(
+        &self,
+        grip: &Grip,
+        what: &str,
+        argv: &Argv,
+        stdin: Bytes,
+    ) -> Result<String, DriverError> {
+        let output = self.guard.run(grip, argv, stdin, CHANGE_LIMIT).await?;
+        self.text(Some(&grip.vm), what, &output)
+    }
+
+    fn text(&self, vm: Option<&VmRef>, what: &str, output: &Output) -> Result<String, DriverError> {
+        match output.ok() {
+            true => Ok(output.text()),
+            false => Err(parse::failure(&self.host, vm, what, output)),
+        }
+    }
+
+    fn failed(&self, what: &str, reason: impl Into<String>) -> DriverError {
+        let host = self.host.name.to_string();
+        DriverError::Failed { host, what: what.to_owned(), reason: reason.into() }
+    }
+}
+
+/// A `virsh` command whose output can be read by a program.
+fn virsh<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Argv {
+    Argv::new("env").args(["LC_ALL=C", "virsh", "-q"]).args(args)
+}
+
+/// A constant script with arguments.
+fn script(text: &str, name: &str) -> Argv {
+    Argv::new("sh").args(["-c", text, name])
+}
+
+#[async_trait]
+impl Driver for LibvirtDriver {
+    fn kind(&self) -> HypervisorKind {
+        HypervisorKind::Libvirt
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            export_running: true,
+            export_off: true,
+            file_system_freeze: true,
+            change_tracking: true,
+            import: true,
+            detached_check: true,
+        }
+    }
+
+    fn guard(&self) -> Arc<dyn HostGuard> {
+        Arc::clone(&self.guard)
+    }
+
+    async fn check(&self) -> Result<HostReport, DriverError> {
+        self.report().await
+    }
+
+    async fn inventory(&self) -> Result<Vec<VmSummary>, DriverError> {
+        self.summaries().await
+    }
+
+    async fn describe(&self, vm: &VmName) -> Result<VmDescription, DriverError> {
+        let vm = self.vm_ref(vm);
+        let found = self.find(&vm).await?;
+        Ok(self.examine(&vm, &found).await?.description)
+    }
+
+    async fn power(&self, grip: &Grip, action: PowerAction) -> Result<PowerState, DriverError> {
+        self.switch(grip, action).await
+    }
+
+    fn export_at_loss(&self, grip: &Grip) -> Option<Argv> {
+        Some(self.close_command(grip, ExportEnd::Abandoned))
+    }
+
+    async fn open_export(&self, grip: &Grip) -> Result<Export, DriverError> {
+        self.open(grip).await
+    }
+
+    async fn read_disk(
+        &self,
+        grip: &Grip,
+        export: &Export,
+        disk: &Disk,
+    ) -> Result<Box<dyn DiskSource>, DriverError> {
+        self.source(grip, export, disk).await
+    }
+
+    async fn export_danger(
+        &self,
+        grip: &Grip,
+        export: &Export,
+    ) -> Result<Option<Fault>, DriverError> {
+        self.danger(grip, export).await
+    }
+
+    async fn close_export(&self, grip: &Grip, end: ExportEnd) -> Result<(), DriverError> {
+        let command = self.close_command(grip, end);
+        self.change(grip, "closing the export", &command, Bytes::new()).await.map(drop)
+    }
+
+    async fn plan_import(
+        &self,
+        job: JobId,
+        request: &ImportRequest<'_>,
+    ) -> Result<ImportPlan, DriverError> {
+        self.plan(job, request).await
+    }
+
+    async fn create_disks(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.create(grip, plan).await
+    }
+
+    async fn write_disk(
+        &self,
+        grip: &Grip,
+        plan: &ImportPlan,
+        disk: &PlannedDisk,
+    ) -> Result<Box<dyn DiskSink>, DriverError> {
+        self.sink(grip, plan, disk).await
+    }
+
+    fn check_command(&self, plan: &ImportPlan) -> Option<Argv> {
+        Some(import::check_command(plan))
+    }
+
+    async fn define(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.put_in_place(grip, plan).await
+    }
+
+    async fn remove_import(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.take_back(grip, plan).await
+    }
+}

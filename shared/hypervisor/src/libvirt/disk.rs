@@ -1,0 +1,165 @@
+//! Disks over NBD: the streams that the port hands out.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drs_model::{Disk, Extent, VmRef};
+use drs_transport::{BoxStream, Remote, Spawned};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::export::Stillness;
+use crate::nbd::{NbdError, Reader, Writer};
+use crate::{DiskSink, DiskSource, DriverError};
+
+/// How long a `qemu-nbd` may take to listen, and to end.
+const SERVER_LIMIT: Duration = Duration::from_secs(60);
+
+/// A `qemu-nbd` that lives as long as this, unless it ends by itself.
+pub(super) struct Server {
+    spawned: Spawned,
+    host: String,
+    socket: String,
+}
+
+impl Server {
+    pub(super) fn new(spawned: Spawned, host: String, socket: String) -> Self {
+        Self { spawned, host, socket }
+    }
+
+    /// Connects as soon as it listens.
+    pub(super) async fn connect(&mut self, remote: &dyn Remote) -> Result<BoxStream, DriverError> {
+        let deadline = Instant::now() + SERVER_LIMIT;
+        loop {
+            if let Ok((code, stderr)) = self.spawned.exit.try_recv() {
+                return Err(self.failed(format!("it ended with {code}: {}", stderr.trim())));
+            }
+            match remote.connect_unix(&self.socket).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) if Instant::now() >= deadline => return Err(error.into()),
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+
+    /// Waits for it to have closed the image.
+    async fn ended(self) -> Result<(), DriverError> {
+        let Spawned { stream, exit } = self.spawned;
+        let failed = |reason: String| DriverError::Failed {
+            host: self.host.clone(),
+            what: "qemu-nbd".into(),
+            reason,
+        };
+        let ended = timeout(SERVER_LIMIT, exit).await;
+        drop(stream);
+        match ended {
+            Ok(Ok((0, _))) => Ok(()),
+            Ok(Ok((code, stderr))) => {
+                Err(failed(format!("it ended with {code}: {}", stderr.trim())))
+            }
+            Ok(Err(_)) => Err(failed("its exit status was lost".into())),
+            Err(_) => Err(failed(format!("it did not end within {} s", SERVER_LIMIT.as_secs()))),
+        }
+    }
+
+    fn failed(&self, reason: String) -> DriverError {
+        DriverError::Failed { host: self.host.clone(), what: "qemu-nbd".into(), reason }
+    }
+}
+
+/// A disk that is read.
+pub(super) struct NbdSource {
+    pub(super) reader: Reader,
+    pub(super) vm: VmRef,
+    pub(super) disk: String,
+    /// For a VM that is off: the server of this disk, and what tells that the VM stayed off.
+    pub(super) off: Option<(Server, Stillness)>,
+}
+
+impl NbdSource {
+    pub(super) async fn open(
+        stream: BoxStream,
+        vm: &VmRef,
+        disk: &Disk,
+        off: Option<(Server, Stillness)>,
+    ) -> Result<Self, DriverError> {
+        let reader = Reader::open(stream, &disk.name)
+            .await
+            .map_err(|error| broken(vm, &disk.name, &error))?;
+        if reader.size_bytes() != disk.size_bytes {
+            return Err(DriverError::Busy {
+                vm: vm.clone(),
+                reason: format!(
+                    "the size of disk {} changed from {} to {} bytes",
+                    disk.name,
+                    disk.size_bytes,
+                    reader.size_bytes()
+                ),
+            });
+        }
+        Ok(Self { reader, vm: vm.clone(), disk: disk.name.clone(), off })
+    }
+}
+
+#[async_trait]
+impl DiskSource for NbdSource {
+    fn data_bytes(&self) -> u64 {
+        self.reader.data_bytes()
+    }
+
+    async fn next(&mut self) -> Result<Option<Extent>, DriverError> {
+        let next = self.reader.next().await;
+        let next = next.map_err(|error| broken(&self.vm, &self.disk, &error))?;
+        if let (None, Some((_, stillness))) = (&next, &self.off) {
+            stillness.check(&self.vm).await?;
+        }
+        Ok(next)
+    }
+}
+
+/// A disk that is written.
+pub(super) struct NbdSink {
+    writer: Writer,
+    server: Server,
+    vm: VmRef,
+    disk: String,
+}
+
+impl NbdSink {
+    pub(super) async fn open(
+        stream: BoxStream,
+        server: Server,
+        vm: &VmRef,
+        disk: &str,
+        size_bytes: u64,
+    ) -> Result<Self, DriverError> {
+        let writer = Writer::open(stream, disk).await.map_err(|error| broken(vm, disk, &error))?;
+        if writer.size_bytes() != size_bytes {
+            let other = NbdError::Refused(format!("the disk has {} bytes", writer.size_bytes()));
+            return Err(broken(vm, disk, &other));
+        }
+        Ok(Self { writer, server, vm: vm.clone(), disk: disk.to_owned() })
+    }
+}
+
+#[async_trait]
+impl DiskSink for NbdSink {
+    async fn write(&mut self, extent: Extent) -> Result<(), DriverError> {
+        self.writer.write(&extent).await.map_err(|error| broken(&self.vm, &self.disk, &error))
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), DriverError> {
+        let Self { writer, server, vm, disk } = *self;
+        writer.finish().await.map_err(|error| broken(&vm, &disk, &error))?;
+        server.ended().await
+    }
+}
+
+fn broken(vm: &VmRef, disk: &str, error: &NbdError) -> DriverError {
+    match error.is_full() {
+        true => DriverError::HostFull {
+            host: vm.host.to_string(),
+            what: format!("{error} (disk {disk} of {vm})"),
+        },
+        false => DriverError::Stream { disk: disk.to_owned(), reason: error.to_string() },
+    }
+}

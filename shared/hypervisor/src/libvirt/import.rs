@@ -1,0 +1,86 @@
+//! Imports: making a planned VM, and taking it back.
+
+use bytes::Bytes;
+use drs_model::Grip;
+use drs_transport::Argv;
+
+use super::disk::{NbdSink, Server};
+use super::{LibvirtDriver, script};
+use crate::{DiskSink, DriverError, ImportPlan, PlannedDisk};
+
+const IMPORT: &str = include_str!("import.sh");
+
+/// A call of `import.sh`.
+pub(super) fn import(command: &str) -> Argv {
+    script(IMPORT, "drs-import").arg(command)
+}
+
+/// The command that fails when a staging disk is damaged.
+pub(super) fn check_command(plan: &ImportPlan) -> Argv {
+    import("check").args(plan.disks.iter().map(|disk| disk.staging.as_str()))
+}
+
+impl LibvirtDriver {
+    pub(super) async fn create(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        let disks =
+            plan.disks.iter().flat_map(|it| [it.staging.clone(), it.size_bytes.to_string()]);
+        let argv = import("create").arg(grip.job.to_string()).args(disks);
+        self.change(grip, "qemu-img create", &argv, Bytes::new()).await.map(drop)
+    }
+
+    pub(super) async fn sink(
+        &self,
+        grip: &Grip,
+        _plan: &ImportPlan,
+        disk: &PlannedDisk,
+    ) -> Result<Box<dyn DiskSink>, DriverError> {
+        let login = self.ask(None, "id", &script(RUN, "drs-run")).await?;
+        let socket = format!("{}/drs-{}.{}.sock", login.trim(), grip.job, disk.name);
+        let argv = Argv::new("qemu-nbd").args([
+            "--cache=writeback",
+            "--discard=unmap",
+            "--detect-zeroes=unmap",
+            "-f",
+            &disk.format,
+            "-x",
+            &disk.name,
+            "-k",
+            &socket,
+            "--",
+            &disk.staging,
+        ]);
+        let spawned = self.guard.serve(grip, &argv).await?;
+        let mut server = Server::new(spawned, self.host.name.to_string(), socket);
+        let stream = server.connect(self.remote.as_ref()).await?;
+        let sink = NbdSink::open(stream, server, &grip.vm, &disk.name, disk.size_bytes).await?;
+        Ok(Box::new(sink))
+    }
+
+    pub(super) async fn put_in_place(
+        &self,
+        grip: &Grip,
+        plan: &ImportPlan,
+    ) -> Result<(), DriverError> {
+        let description = Bytes::copy_from_slice(plan.native_config.as_bytes());
+        let argv = with_files("define", grip, plan);
+        self.change(grip, "virsh define", &argv, description).await.map(drop)
+    }
+
+    pub(super) async fn take_back(
+        &self,
+        grip: &Grip,
+        plan: &ImportPlan,
+    ) -> Result<(), DriverError> {
+        let argv = with_files("remove", grip, plan);
+        self.change(grip, "removing the import", &argv, Bytes::new()).await.map(drop)
+    }
+}
+
+/// The folder for sockets of this login.
+const RUN: &str =
+    r#"if [ "$(id -u)" = 0 ]; then echo /run; else echo "${XDG_RUNTIME_DIR:-$HOME/.cache}"; fi"#;
+
+fn with_files(command: &str, grip: &Grip, plan: &ImportPlan) -> Argv {
+    let files = plan.disks.iter().flat_map(|disk| [disk.staging.clone(), disk.path.clone()]);
+    import(command).args([grip.job.to_string(), plan.name.to_string()]).args(files)
+}

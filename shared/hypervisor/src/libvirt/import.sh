@@ -1,0 +1,155 @@
+# Makes a VM from written disks, and takes it back.
+#
+#   import.sh probe  DIR... -- PATH...             changes nothing
+#   import.sh create JOB [STAGING BYTES]...
+#   import.sh check  STAGING...                    changes nothing
+#   import.sh define JOB NAME [STAGING FINAL]...   the description on standard input
+#   import.sh remove JOB NAME [STAGING FINAL]...
+#
+# A disk is written under its staging name, which carries the job's id. `define` gives it its final
+# name by a second link and removes the staging name when the VM is defined. So a final file is ours
+# if the staging name is the same file, or if the VM of that name has it as its disk; `remove` makes
+# the staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails where
+# a file is.
+#
+# Exit codes: 17 something is there already (named on standard error), 20 the VM runs.
+set -u
+umask 077
+export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+command=$1
+shift
+
+v() {
+    timeout -k 5 60 virsh -q "$@"
+}
+
+fail() {
+    printf '%s\n' "$2" >&2
+    exit "$1"
+}
+
+find_vm() {
+    listed=$(v list --all --uuid --name) || return
+    printf '%s\n' "$listed" | while read -r id name; do
+        [ "$name" = "$1" ] && printf '%s\n' "$id"
+    done
+    return 0
+}
+
+# has_disks UUID [STAGING FINAL]...: whether every final file is a disk of that VM
+has_disks() {
+    disks=$(v domblklist --inactive "$1" | sed -n 's|^ *[^ ]* *\(/.*\)$|\1|p')
+    shift
+    while [ $# -gt 0 ]; do
+        printf '%s\n' "$disks" | grep -qxF -- "$2" || return 1
+        shift 2
+    done
+}
+
+exists() {
+    [ -e "$1" ] || [ -L "$1" ]
+}
+
+probe() {
+    while [ "$1" != -- ]; do
+        if [ ! -d "$1" ]; then
+            printf 'missing\n'
+        elif [ ! -w "$1" ]; then
+            printf 'read-only\n'
+        else
+            df -B1 --output=avail -- "$1" | tail -n 1 | tr -d ' '
+        fi
+        shift
+    done
+    shift
+    for path; do
+        if exists "$path"; then printf 'yes\n'; else printf 'no\n'; fi
+    done
+}
+
+create() {
+    shift
+    while [ $# -gt 0 ]; do
+        rm -f -- "$1" && qemu-img create -q -f qcow2 -- "$1" "$2" || exit 1
+        shift 2
+    done
+}
+
+check() {
+    for disk; do
+        qemu-img check -f qcow2 -- "$disk" || exit
+    done
+}
+
+define() {
+    name=$2
+    shift 2
+    uuid=$(find_vm "$name") || exit 1
+    if [ -n "$uuid" ]; then
+        has_disks "$uuid" "$@" || fail 17 "VM $name"
+    else
+        link_final "$@"
+        v define /dev/stdin || exit
+    fi
+    while [ $# -gt 0 ]; do
+        rm -f -- "$1"
+        sync -- "${2%/*}"
+        shift 2
+    done
+}
+
+link_final() {
+    while [ $# -gt 0 ]; do
+        if ! [ "$1" -ef "$2" ]; then
+            exists "$1" || fail 1 "the written disk $1 is gone"
+            why=$(ln -- "$1" "$2" 2>&1) || { exists "$2" && fail 17 "$2"; fail 1 "$why"; }
+        fi
+        shift 2
+    done
+}
+
+remove() {
+    job=$1 name=$2
+    shift 2
+    uuid=$(find_vm "$name") || exit 1
+    if [ -n "$uuid" ] && has_disks "$uuid" "$@"; then
+        case $(v domstate "$uuid") in
+        'shut off' | crashed) undefine "$uuid" "$@" ;;
+        *) fail 20 "the restored VM runs: it is not removed" ;;
+        esac
+    fi
+    end_servers "$job"
+    while [ $# -gt 0 ]; do
+        if [ "$1" -ef "$2" ]; then rm -f -- "$2" || exit 1; fi
+        rm -f -- "$1" || exit 1
+        shift 2
+    done
+}
+
+undefine() {
+    uuid=$1
+    shift
+    relink "$@"
+    v undefine "$uuid" --nvram --managed-save --snapshots-metadata --checkpoints-metadata || exit
+}
+
+relink() {
+    while [ $# -gt 0 ]; do
+        [ "$1" -ef "$2" ] || ln -- "$2" "$1" || exit 1
+        shift 2
+    done
+}
+
+# The qemu-nbd processes whose socket is named after the job, and their sockets.
+end_servers() {
+    for comm in /proc/[0-9]*/comm; do
+        [ "$(cat "$comm" 2>/dev/null)" = qemu-nbd ] || continue
+        if tr '\0' '\n' <"${comm%/comm}/cmdline" 2>/dev/null | grep -qF "/drs-$1."; then
+            pid=${comm%/comm}
+            kill "${pid#/proc/}" 2>/dev/null || true
+        fi
+    done
+    rm -f -- "/run/drs-$1".*.sock "${XDG_RUNTIME_DIR:-${HOME:-/nonexistent}/.cache}/drs-$1".*.sock
+}
+
+"$command" "$@"

@@ -1,0 +1,161 @@
+//! Decides what an import makes. Changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drs_model::{DiskContent, HypervisorKind, JobId, VmName};
+
+use super::domain::{self, Facts, Wanted};
+use super::parse::{self, HostCapabilities};
+use super::xml::Element;
+use super::{LibvirtDriver, import, virsh};
+use crate::{DriverError, ImportPlan, ImportRequest, PlannedDisk};
+
+impl LibvirtDriver {
+    pub(super) async fn plan(
+        &self,
+        job: JobId,
+        request: &ImportRequest<'_>,
+    ) -> Result<ImportPlan, DriverError> {
+        let name = &request.target.vm.name;
+        let listed = self.list().await?;
+        if listed.iter().any(|vm| vm.name == name.as_str()) {
+            return Err(self.taken(format!("VM {name}")));
+        }
+        let disks = self.disks(job, request)?;
+        let native = request.point.hypervisor == HypervisorKind::Libvirt;
+        let source = match native {
+            true => Element::parse(&request.point.native_config).map_err(|reason| {
+                DriverError::Invalid(format!("the point's VM description is damaged: {reason}"))
+            })?,
+            false => domain::from_spec(&request.point.spec),
+        };
+        let files = domain::files(&source);
+        let exists = self.probe(&disks, &files, &request.point.disks).await?;
+        let facts = Facts {
+            files: exists,
+            networks: self.networks().await?,
+            bridges: self.bridges().await?,
+            capabilities: self.host_capabilities().await?,
+            uuids: listed.into_iter().map(|vm| vm.uuid).collect(),
+            host: self.host.name.to_string(),
+        };
+        let wanted = Wanted { name, disks: &disks, target: request.target };
+        let (native_config, remarks) = domain::adapt(source, &wanted, &facts)?;
+        Ok(ImportPlan { name: name.clone(), disks, native_config, remarks })
+    }
+
+    fn taken(&self, what: String) -> DriverError {
+        DriverError::AlreadyExists { what, host: self.host.name.to_string() }
+    }
+
+    fn disks(
+        &self,
+        job: JobId,
+        request: &ImportRequest<'_>,
+    ) -> Result<Vec<PlannedDisk>, DriverError> {
+        let vm = &request.target.vm.name;
+        let storage = &request.target.storage;
+        let disk = |content: &DiskContent| {
+            let name = disk_name(&content.name)?;
+            let chosen = storage.get(name).map_or(self.image_dir(), String::as_str);
+            let folder = parse::folder(chosen)?;
+            Ok(PlannedDisk {
+                name: name.to_owned(),
+                size_bytes: content.size_bytes,
+                staging: format!("{folder}/.drs-{job}-{name}.qcow2"),
+                path: format!("{folder}/{}-{name}.qcow2", file_name(vm)),
+                format: "qcow2".into(),
+            })
+        };
+        let disks: Vec<PlannedDisk> =
+            request.point.disks.iter().map(disk).collect::<Result<_, DriverError>>()?;
+        let names: BTreeSet<&str> = disks.iter().map(|disk| disk.name.as_str()).collect();
+        match names.len() == disks.len() {
+            true => Ok(disks),
+            false => Err(DriverError::Invalid("two disks of the point have one name".into())),
+        }
+    }
+
+    /// Looks whether the disks have room and their names are free; tells which of `files` exist.
+    async fn probe(
+        &self,
+        disks: &[PlannedDisk],
+        files: &BTreeSet<String>,
+        contents: &[DiskContent],
+    ) -> Result<BTreeSet<String>, DriverError> {
+        let mut needed: BTreeMap<&str, u64> = BTreeMap::new();
+        for (disk, content) in disks.iter().zip(contents) {
+            let folder = disk.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
+            *needed.entry(folder).or_default() += content.data_bytes;
+        }
+        let own: Vec<&str> =
+            disks.iter().flat_map(|disk| [disk.path.as_str(), disk.staging.as_str()]).collect();
+        let argv = import::import("probe")
+            .args(needed.keys().copied())
+            .arg("--")
+            .args(own.iter().copied())
+            .args(files.iter().map(String::as_str));
+        let answer = self.ask(None, "looking at the image folder", &argv).await?;
+        let mut lines = answer.lines();
+        for (folder, needed) in needed {
+            self.room(folder, needed, lines.next().unwrap_or_default())?;
+        }
+        let mut exists = |path: &&str| (lines.next() == Some("yes")).then(|| (*path).to_owned());
+        if let Some(path) = own.iter().find_map(&mut exists) {
+            return Err(self.taken(path));
+        }
+        Ok(files.iter().map(String::as_str).filter_map(|path| exists(&path)).collect())
+    }
+
+    fn room(&self, folder: &str, needed: u64, answer: &str) -> Result<(), DriverError> {
+        let host = self.host.name.to_string();
+        match (answer, answer.parse::<u64>()) {
+            (_, Ok(free)) if free >= needed => Ok(()),
+            (_, Ok(free)) => Err(DriverError::HostFull {
+                host,
+                what: format!("{folder} has {free} bytes free, the data takes {needed}"),
+            }),
+            ("read-only", _) => Err(DriverError::PermissionDenied {
+                host,
+                what: format!("writing to {folder}"),
+                reason: "the folder cannot be written by this login".into(),
+            }),
+            ("missing", _) => Err(DriverError::Invalid(format!(
+                "there is no folder {folder} on host {host}; make it or choose another one"
+            ))),
+            _ => Err(self.failed("looking at the image folder", format!("it answered {answer:?}"))),
+        }
+    }
+
+    async fn networks(&self) -> Result<BTreeSet<String>, DriverError> {
+        let argv = virsh(["net-list", "--all", "--name"]);
+        let names = self.ask(None, "virsh net-list", &argv).await?;
+        Ok(names.lines().map(str::trim).filter(|it| !it.is_empty()).map(str::to_owned).collect())
+    }
+
+    /// Every network device of the host: bridges, and what a VM can be attached to directly.
+    async fn bridges(&self) -> Result<BTreeSet<String>, DriverError> {
+        let argv = drs_transport::Argv::new("ls").arg("/sys/class/net");
+        let names = self.ask(None, "ls /sys/class/net", &argv).await?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    async fn host_capabilities(&self) -> Result<HostCapabilities, DriverError> {
+        let text = self.ask(None, "virsh capabilities", &virsh(["capabilities"])).await?;
+        HostCapabilities::parse(&text).map_err(|reason| self.failed("virsh capabilities", reason))
+    }
+}
+
+/// A disk's name as part of a file name: what comes from a point is not trusted.
+fn disk_name(name: &str) -> Result<&str, DriverError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    match (1..=32).contains(&name.len()) && name.chars().all(plain) {
+        true => Ok(name),
+        false => Err(DriverError::Invalid(format!("{name:?} is no name of a disk"))),
+    }
+}
+
+/// The VM's name as part of a file name. Its rules leave nothing to escape but spaces.
+fn file_name(vm: &VmName) -> String {
+    vm.as_str().replace(' ', "_")
+}

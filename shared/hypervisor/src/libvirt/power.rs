@@ -1,0 +1,52 @@
+//! Switching a VM.
+
+use std::time::Duration;
+
+use drs_model::{Grip, PowerAction, PowerState};
+use tokio::time::{Instant, sleep};
+
+use super::{LibvirtDriver, virsh};
+use crate::DriverError;
+
+/// How long a guest may take to shut down.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);
+/// How often the state is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+impl LibvirtDriver {
+    pub(super) async fn switch(
+        &self,
+        grip: &Grip,
+        action: PowerAction,
+    ) -> Result<PowerState, DriverError> {
+        let vm = self.find(&grip.vm).await?;
+        let (command, wanted) = match (action, vm.power) {
+            (PowerAction::Start, PowerState::Running) => return Ok(PowerState::Running),
+            (PowerAction::Start, PowerState::Paused) => ("resume", PowerState::Running),
+            (PowerAction::Start, _) => ("start", PowerState::Running),
+            (_, PowerState::Off) => return Ok(PowerState::Off),
+            (PowerAction::Shutdown, _) => ("shutdown", PowerState::Off),
+            (PowerAction::Stop, _) => ("destroy", PowerState::Off),
+        };
+        let what = format!("virsh {command}");
+        self.change(grip, &what, &virsh([command, &vm.uuid]), bytes::Bytes::new()).await?;
+        let deadline = Instant::now() + SHUTDOWN_LIMIT;
+        loop {
+            if self.find(&grip.vm).await?.power == wanted {
+                return Ok(wanted);
+            }
+            if Instant::now() >= deadline {
+                return Err(DriverError::Failed {
+                    host: self.host.name.to_string(),
+                    what,
+                    reason: format!(
+                        "{} is not {wanted} after {} s; the guest may ignore the power button",
+                        grip.vm,
+                        SHUTDOWN_LIMIT.as_secs()
+                    ),
+                });
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+}
