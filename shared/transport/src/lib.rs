@@ -5,7 +5,20 @@
 //!   shell line built. The few constant scripts (the guard, a driver's own) get their values as
 //!   arguments, never by text substitution.
 //! - A host whose key is not pinned, or has changed, is never spoken to beyond the key exchange.
-//! - Nothing here retries; errors are classified and go up.
+//! - Nothing here retries; errors are classified and go up. Only a pooled connection that proves to be
+//!   broken before a command was sent over it is replaced on the spot.
+//! - A stream has a connection of its own, so a reader that stands still holds up nobody else.
+//! - On a host, one job has a VM: the kernel's lock on a file is inherited by the work itself, so it is
+//!   free exactly when the work has ended, whatever happened to the worker, the guard or the host.
+//!
+//! # Crash points
+//! - The worker dies or is cut off: sshd closes the channels (a vanished worker's only when TCP gives
+//!   up; a newer claim of the same job does not wait for that). A hold runs its `at_loss` command and
+//!   frees the VM, a served command is ended, a detached command goes on and is attached to.
+//! - We stop waiting for a command ([`TransportError::TimedOut`]): it may still run. Under
+//!   [`HostGuard::run`] the host ends it seconds later; OpenSSH ends others for every login but root's.
+//! - The command's runner is killed: the VM stays locked until the command ends, then it has vanished.
+//! - The host loses power: records are whole, the old text or the new one; what ran is told as rebooted.
 
 pub mod argv;
 pub mod guard;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use drs_model::HostName;
 use russh::Sig;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::{Argv, BoxStream, Output, Remote, Spawned, TransportError};
 
@@ -97,9 +97,10 @@ impl Remote for SshRemote {
             command: shown(argv),
             limit_s: limit.as_secs(),
         };
+        let deadline = Instant::now() + limit;
         let (lease, mut channel) =
-            timeout(limit, self.pool.command()).await.map_err(|_| late())??;
-        let result = timeout(limit, exec::run(config, &mut channel, argv, stdin)).await;
+            timeout_at(deadline, self.pool.command()).await.map_err(|_| late())??;
+        let result = timeout_at(deadline, exec::run(config, &mut channel, argv, stdin)).await;
         if let Ok(Ok(output)) = result {
             lease.finished();
             return Ok(output);

@@ -2,7 +2,8 @@
 # flock(1) and setsid(1). Loaded as:  sh -c "$load" drs-guard "$guard" VERB JOB FENCE VM ...
 #
 # Files under the state directory:
-#   vm/VM/gate      flock: decisions about the VM are made one at a time; `run` shares it
+#   vm/VM/gate      flock: decisions about the VM are made one at a time; the short commands of
+#                   one claim share it
 #   vm/VM/lock      flock: who has it has the VM; the command inherits it (descriptor 9)
 #   vm/VM/fence     newest admitted fencing token
 #   vm/VM/holder    last owner of the lock: JOB FENCE STEP PID [ended]; the STEP of a hold is +hold
@@ -66,6 +67,20 @@ admit() {
     [ "$fence" -ge "$seen" ] || answer STALE "$seen"
 }
 raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence"; }
+
+# For a claim that may work beside itself: the gate stays shared, so that no newer claim gets in.
+# The first sight of a token needs the gate alone. Changing a lock is not atomic: look again.
+enter() {
+    gate -s
+    admit
+    if [ "$fence" -ne "$seen" ]; then
+        flock 8
+        admit
+        raise
+        flock -s 8
+        admit
+    fi
+}
 
 # ---- the lock
 
@@ -167,15 +182,14 @@ lost() {
 start() {
     gate
     admit
-    if [ -f "$record/exit" ]; then
-        raise
-        answer EXIT "$(cat "$record/exit")"
-    fi
+    tell_end
     if ! lock; then
         holds "$step" || answer BUSY "$h_job"
         raise
         answer ATTACHED
     fi
+    # It may have ended while we went for the lock.
+    tell_end
     settle
     raise
     mkdir -p "$record" && put "$record/boot" "$(cat /proc/sys/kernel/random/boot_id)"
@@ -184,6 +198,11 @@ start() {
         </dev/null 2>>"$record/log" 8>&- &)
     case $pid in '' | *[!0-9]*) fail "the command could not be started: $pid" ;; esac
     answer STARTED
+}
+tell_end() {
+    [ -f "$record/exit" ] || return
+    raise
+    answer EXIT "$(cat "$record/exit")"
 }
 runner() {
     trap : TERM HUP INT PIPE
@@ -231,15 +250,10 @@ cancel() {
     answer EXIT "$(cat "$record/exit")"
 }
 
-# run LIMIT_SECONDS COMMAND...: the gate is shared while it runs, so no newer claim gets in.
+# run LIMIT_SECONDS COMMAND...: with the gate in hand until it ends.
 run() {
     trap : TERM HUP PIPE
-    gate
-    admit
-    raise
-    flock -s 8
-    # Changing the lock is not atomic: somebody may have been let in between.
-    admit
+    enter
     say RUN
     bounded "$@" 8>&-
     exit "$?"
@@ -247,9 +261,7 @@ run() {
 
 # serve COMMAND...: lives until standard input ends.
 serve() {
-    gate
-    admit
-    raise
+    enter
     exec 7>>"$dir/serve.$$" 3<&0
     flock 7
     echo "$fence" >&7

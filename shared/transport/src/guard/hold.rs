@@ -60,11 +60,10 @@ impl Hold for ShellHold {
     }
 
     async fn release(self: Box<Self>) -> Result<(), TransportError> {
-        // A hold that is lost already takes no orders; its task tells.
-        drop(self.order.send(()));
+        let ordered = self.order.send(()).is_ok();
         match self.released.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(TransportError::Protocol {
+            Ok(true) if ordered => Ok(()),
+            _ => Err(TransportError::Protocol {
                 host: self.host,
                 command: "drs-guard release".into(),
                 answer: "the hold was over before".into(),

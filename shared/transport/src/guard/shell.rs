@@ -42,11 +42,27 @@ impl ShellGuard {
 
     /// Asks for a decision and reads it.
     async fn ask(&self, argv: &Argv, limit: Duration) -> Result<(String, Bytes), TransportError> {
-        let output = self.remote.exec_within(argv, Bytes::new(), limit).await?;
+        let output = self.exec(argv, Bytes::new(), limit).await?;
         match answer::split(&output.stdout) {
             Some((line, rest)) => Ok((line, Bytes::copy_from_slice(rest))),
             None => Err(self.unclear(argv, &unexpected(&output))),
         }
+    }
+
+    async fn exec(
+        &self,
+        argv: &Argv,
+        stdin: Bytes,
+        limit: Duration,
+    ) -> Result<Output, TransportError> {
+        self.remote.exec_within(argv, stdin, limit).await.map_err(|mut error| {
+            if let TransportError::TimedOut { command, .. }
+            | TransportError::Protocol { command, .. } = &mut error
+            {
+                *command = summary(argv);
+            }
+            error
+        })
     }
 
     async fn decide(&self, argv: &Argv) -> Result<GuardAnswer, TransportError> {
@@ -140,7 +156,7 @@ impl HostGuard for ShellGuard {
     ) -> Result<Output, TransportError> {
         let seconds = (limit + HOST_GRACE).as_secs().to_string();
         let argv = verb("run", grip).arg(seconds).args(argv.parts().to_vec());
-        let output = self.remote.exec_within(&argv, stdin, limit).await?;
+        let output = self.exec(&argv, stdin, limit).await?;
         match answer::split(&output.stdout) {
             Some((line, rest)) if line == "RUN" => {
                 Ok(Output { code: output.code, stdout: rest.to_vec(), stderr: output.stderr })

@@ -1,7 +1,7 @@
 //! The connections of one host.
 //!
-//! Short commands share connections: at most [`CHANNELS_MAX`] at a time on each (sshd's
-//! `MaxSessions` is 10), on at most [`CONNECTIONS_MAX`] connections. A stream has a connection of its
+//! Short commands share connections: at most [`CHANNELS_MAX`] at a time on each, on at most
+//! [`CONNECTIONS_MAX`] connections. A stream has a connection of its
 //! own, because a connection waits for its slowest reader: a stream that nobody reads for a while
 //! would stop every command beside it, and two streams piped into each other would stop for ever.
 
@@ -19,8 +19,9 @@ use super::address::Address;
 use super::connection::{Connection, channel_refused};
 use crate::TransportError;
 
-/// Commands at a time on one connection.
-const CHANNELS_MAX: usize = 8;
+/// Commands at a time on one connection: half of sshd's `MaxSessions`, because sshd may see all of
+/// them replaced before it counts the first one as ended.
+const CHANNELS_MAX: usize = 5;
 /// Connections that carry commands.
 const CONNECTIONS_MAX: usize = 4;
 /// Streams at a time, each with its connection.

@@ -118,9 +118,9 @@ const fn exit(code: i32) -> GuardExit {
     GuardExit::Code(code)
 }
 
-/// A detached command that runs until its file appears.
+/// A command that runs until its file appears (or the test is over).
 fn until_file(host: &Host, name: &str) -> Argv {
-    sh("echo up; until [ -e \"$0\" ]; do sleep 0.05; done; exit 4")
+    sh("echo up; until [ -e \"$0\" ] || [ ! -d \"${0%/*}\" ]; do sleep 0.05; done; exit 4")
         .arg(host.path(name).to_str().expect("text"))
 }
 
@@ -156,6 +156,24 @@ async fn twenty_workers_start_a_command_once() {
     assert_eq!(host.guard.log(&a, STEP, 3).await.expect("a log"), "");
     assert_eq!(host.guard.log(&a, "other", 0).await.expect("no log"), "");
     assert_eq!(host.journal("web1").len(), 2);
+}
+
+#[tokio::test]
+async fn a_command_that_ends_at_once_is_not_started_again_by_those_who_come_then() {
+    let host = Arc::new(Host::new());
+    let a = grip("a", 1);
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let (host, a) = (host.clone(), a.clone());
+            tokio::spawn(async move { host.start(&a, &host.note("ran")).await })
+        })
+        .collect();
+    for call in calls {
+        let answer = call.await.expect("no panic");
+        assert!(!matches!(answer, GuardAnswer::Busy(_) | GuardAnswer::Stale(_)), "{answer:?}");
+    }
+    host.until(&a, GuardStatus::Exit(exit(0))).await;
+    assert_eq!((host.noted("ran"), host.record(&a, "starts").lines().count()), (1, 1));
 }
 
 #[tokio::test]
@@ -325,8 +343,10 @@ async fn a_fenced_command_keeps_newer_claims_out_while_it_runs() {
 
     let running = {
         let (host, a) = (host.clone(), a.clone());
-        let script = sh("touch \"$0\"; until [ -e \"$1\" ]; do sleep 0.05; done")
-            .args([host.path("up"), host.path("go")].map(|p| p.to_str().expect("text").to_owned()));
+        let script = sh(
+            "touch \"$0\"; until [ -e \"$1\" ] || [ ! -e \"$0\" ]; do sleep 0.05; done",
+        )
+        .args([host.path("up"), host.path("go")].map(|p| p.to_str().expect("text").to_owned()));
         tokio::spawn(async move { host.run(&a, &script).await })
     };
     eventually("it runs", async || host.path("up").exists()).await;
@@ -390,8 +410,9 @@ async fn odd_names_and_noisy_logins_are_no_trouble() {
     {
         let a = grip_of(vm, &format!("job {at}"), 1);
         let step = "..";
-        let answer = host.guard.start(&a, step, &Argv::new("printf").args(["[%s]", vm, "", "a'b"]));
-        assert_eq!(answer.await.expect("an answer"), GuardAnswer::Started, "{vm}");
+        let argv = Argv::new("printf").args(["[%s]", vm, "", "a'b"]);
+        let answer = host.guard.start(&a, step, &argv).await;
+        assert_eq!(answer.expect("an answer"), GuardAnswer::Started, "{vm}");
         eventually("it ended", async || {
             host.guard.status(&a, step).await.expect("a status") == GuardStatus::Exit(exit(0))
         })
@@ -434,9 +455,15 @@ async fn old_records_are_forgotten_and_the_fence_is_not() {
 }
 
 #[tokio::test]
-async fn a_host_with_nothing_but_busybox_will_do() {
+async fn a_host_with_little_more_than_busybox_will_do() {
     let tools = tempfile::tempdir().expect("a directory");
     must(local("busybox").args(["--install", "-s"]).arg(tools.path()));
+    for tool in ["flock", "setsid"] {
+        let link = tools.path().join(tool);
+        if !link.exists() {
+            std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), link).expect("linked");
+        }
+    }
     let host = Host::on(Sshd::with(&format!("PATH={}", tools.path().display())));
     let a = grip("a", 1);
     let hold = host.hold(&a, Some(&host.note("lost"))).await.expect("the VM is free");

@@ -212,7 +212,8 @@ async fn a_restarted_host_works_at_the_next_call() {
     let running = {
         let remote = remote.clone();
         let ready = sshd.path("ready");
-        let script = sh("touch \"$0\"; exec cat").arg(ready.to_str().expect("text"));
+        let script = sh("touch \"$0\"; while [ -e \"$0\" ]; do sleep 0.1; done")
+            .arg(ready.to_str().expect("text"));
         let call = tokio::spawn(async move { exec(&remote, &script).await });
         eventually("the command runs", async || ready.exists()).await;
         call
