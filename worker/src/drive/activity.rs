@@ -124,6 +124,7 @@ async fn detached(
         ctx,
     };
     let answer = command.start(&argv).await?;
+    ctx.crash_point(step.plan().name, "midway");
     let told = asides.send(Aside::Guard(answer.clone())).is_ok();
     let exit = match answer {
         _ if !told => return Ok(None),

@@ -1,0 +1,1 @@
+//! Hostile and tired input: what, why, what to do, and nothing lost.
