@@ -3,7 +3,8 @@
 use drs_tests::lab::{Guest, HOSTS, Lab, last_number};
 use drs_tests::product::{Installation, wait_for};
 
-const [DC, DR]: [&str; 2] = HOSTS;
+const DC: &str = HOSTS[0];
+const DR: &str = HOSTS[1];
 
 fn installation() -> (&'static Lab, Installation) {
     let lab = Lab::get();
@@ -63,7 +64,8 @@ fn a_guest_agent_freezes_the_file_systems_and_the_data_is_the_same_after_the_res
     let (lab, drs) = installation();
     let guest = lab.running("lin", 256);
     pair(lab, &drs, &guest);
-    let ask = |host: &str, text: &str, pattern: &str| lab.run(&["ask", host, &guest.name, text, pattern]);
+    let ask =
+        |host: &str, text: &str, pattern: &str| lab.run(&["ask", host, &guest.name, text, pattern]);
     let wrote = ask(DC, "write 1 8", "@WROTE 1");
     wait_for("the guest agent answers", || {
         (!lab.ssh(DC, &["virsh", "-q", "domfsinfo", &guest.name]).is_empty()).then_some(())

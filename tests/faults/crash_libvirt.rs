@@ -3,7 +3,8 @@
 use drs_tests::lab::{Guest, HOSTS, Lab, remove};
 use drs_tests::product::Installation;
 
-const [DC, DR]: [&str; 2] = HOSTS;
+const DC: &str = HOSTS[0];
+const DR: &str = HOSTS[1];
 
 const BACKUP_POINTS: &[&str] = &[
     "backup/inspect/planned",
@@ -44,7 +45,9 @@ fn newest_job(drs: &Installation) -> String {
 
 /// How often the host really started the detached commands of a job, by its own record.
 fn starts(lab: &Lab, host: &str, job: &str) -> usize {
-    let script = format!("'cat /var/lib/drs/job/{job}*/starts \"$HOME\"/.local/state/drs/job/{job}*/starts 2>/dev/null'");
+    let script = format!(
+        "'cat /var/lib/drs/job/{job}*/starts \"$HOME\"/.local/state/drs/job/{job}*/starts 2>/dev/null'"
+    );
     lab.ssh(host, &["sh", "-c", &script]).lines().count()
 }
 
@@ -62,7 +65,12 @@ fn a_backup_killed_at_any_point_completes_after_a_restart_and_leaves_nothing_on_
         assert_eq!(listed, Some(number + committed), "{point}: a half point is listed");
 
         let server = drs.serve();
-        assert_eq!(drs.settled(&job), "succeeded", "{point}: {}", drs.run(&["job", "log", &job]).stdout);
+        assert_eq!(
+            drs.settled(&job),
+            "succeeded",
+            "{point}: {}",
+            drs.run(&["job", "log", &job]).stdout
+        );
         server.terminate();
         still_well(lab, &guest, point);
         assert_eq!(lab.leavings_of_job(DC, &job), Vec::<String>::new(), "{point}");
@@ -100,7 +108,12 @@ fn a_restore_killed_at_any_point_completes_after_a_restart_and_checks_its_disks_
         drs.crash(point, &args);
         let job = newest_job(&drs);
         let server = drs.serve();
-        assert_eq!(drs.settled(&job), "succeeded", "{point}: {}", drs.run(&["job", "log", &job]).stdout);
+        assert_eq!(
+            drs.settled(&job),
+            "succeeded",
+            "{point}: {}",
+            drs.run(&["job", "log", &job]).stdout
+        );
         server.terminate();
         guest.console(DR, &name, &format!("@MARKER {} boots=00000001", guest.marker));
         assert_eq!(starts(lab, DR, &job), 1, "{point}: the check ran once");
