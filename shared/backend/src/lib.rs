@@ -13,6 +13,8 @@
 //! Every adapter passes the suite in `conformance` (feature `conformance`).
 
 pub mod catalog;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod dispatch;
 pub mod error;
 pub mod events;

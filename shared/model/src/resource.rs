@@ -1,10 +1,11 @@
 //! What a job must have before it may run.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, VmRef};
+use crate::{HostName, InvalidName, VmRef};
 
 /// Something that only so many jobs may use at one time. Its text form keys the store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -21,6 +22,21 @@ impl fmt::Display for Resource {
         match self {
             Self::Vm(vm) => write!(f, "vm:{vm}"),
             Self::HostSlot(host) => write!(f, "host:{host}"),
+        }
+    }
+}
+
+impl FromStr for Resource {
+    type Err = InvalidName;
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        match text.split_once(':') {
+            Some(("vm", vm)) => vm.parse().map(Self::Vm),
+            Some(("host", host)) => host.parse().map(Self::HostSlot),
+            _ => Err(InvalidName {
+                what: "resource",
+                text: text.chars().take(100).collect(),
+                rule: "it is written vm:HOST/VM or host:HOST".into(),
+            }),
         }
     }
 }
@@ -45,5 +61,18 @@ impl Need {
     #[must_use]
     pub fn host_slot(host: HostName, slots: u32) -> Self {
         Self { resource: Resource::HostSlot(host), capacity: slots }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_form_reads_back() {
+        for text in ["vm:dc/web 1", "vm:dc/a:b", "host:dc"] {
+            assert_eq!(text.parse::<Resource>().map(|r| r.to_string()).as_deref(), Ok(text));
+        }
+        assert!("disk:dc".parse::<Resource>().is_err());
     }
 }
