@@ -1,2 +1,59 @@
-//! stub
-fn main() {}
+//! The `drs` command: reads the command line, wires the adapters, and shows what became of it.
+
+mod args;
+mod commands;
+mod embedded;
+mod exit;
+mod failure;
+mod find;
+mod output;
+mod place;
+mod submission;
+mod watch;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use exit::Exit;
+use failure::Outcome;
+use output::Output;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refused(&error),
+    };
+    let output = Output::new(cli.globals.json);
+    ended(output, run(cli, output))
+}
+
+fn run(cli: Cli, output: Output) -> Outcome<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| drs_model::Fault::internal(format!("no threads: {error}")))?;
+    runtime.block_on(commands::run(cli, output))
+}
+
+fn ended(output: Output, outcome: Outcome<Exit>) -> ExitCode {
+    let exit = outcome.unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+/// The command line cannot be understood, or it asks for help or the version.
+fn refused(error: &clap::Error) -> ExitCode {
+    if error.exit_code() == 0 {
+        return ended(
+            Output::new(false),
+            Output::new(false).text(&error.render().to_string()).map(|()| Exit::Success),
+        );
+    }
+    let output = Output::new(std::env::args_os().any(|arg| arg == "--json"));
+    ended(output, Err(output::usage_failure(error)))
+}

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use drs_model::{Fault, FaultCode};
 
-pub use schema::TEMPLATE;
 use schema::Values;
+pub use schema::template;
 
 /// The configuration of a `drs` process, valid as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]

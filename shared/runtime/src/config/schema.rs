@@ -1,6 +1,7 @@
 //! Every key of the configuration file, in one table.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What a value must be.
 #[derive(Debug, Clone, Copy)]
@@ -38,8 +39,19 @@ pub(super) const KEYS: [Key; 7] = [
     key("log", "format", Rule::OneOf(&["text", "json"])),
 ];
 
-/// The file that `drs init` writes: every key with its default, commented out.
-pub const TEMPLATE: &str = "\
+/// The file that `drs init` writes: every key with its default, commented out, but for the vault's
+/// path when one is given. `None` when that path is no text.
+#[must_use]
+pub fn template(vault: Option<&Path>) -> Option<String> {
+    let Some(path) = vault else { return Some(TEMPLATE.to_owned()) };
+    let line = format!("path = {}\n", toml::Value::from(path.to_str()?));
+    Some(TEMPLATE.replace(EXAMPLE_PATH, &line))
+}
+
+/// The template's line about the vault's path.
+const EXAMPLE_PATH: &str = "#path = \"/srv/drs-vault\"\n";
+
+pub(super) const TEMPLATE: &str = "\
 # Configuration of DR Switch. Every key is optional; the values shown are the defaults.
 
 [worker]

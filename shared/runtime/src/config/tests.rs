@@ -1,3 +1,4 @@
+use super::schema::TEMPLATE;
 use super::*;
 
 fn mistakes(text: &str) -> Vec<String> {
@@ -28,6 +29,15 @@ fn the_template_names_every_key_and_its_values_are_valid() {
     }
     let defaults = Config::parse("").expect("an empty file is valid");
     assert_eq!(Config { vault: defaults.vault.clone(), ..config }, defaults);
+}
+
+#[test]
+fn the_template_takes_any_path_that_is_text() {
+    for path in ["/srv/v", "/srv/a \"b\" c", "/srv/tab\tand\\slash", "/srv/#hash"] {
+        let text = template(Some(Path::new(path))).expect("it is text");
+        let config = Config::parse(&text).expect("it is valid");
+        assert_eq!(config.vault.path.as_deref(), Some(Path::new(path)));
+    }
 }
 
 #[test]

@@ -1,0 +1,109 @@
+//! The command line: what can be said, and its help.
+
+pub(crate) mod catalog;
+pub(crate) mod jobs;
+pub(crate) mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use drs_runtime::environment;
+
+use crate::exit::Exit;
+
+const FIRST_STEPS: &str = "\
+First steps:
+  drs init                                            make the data directory and the vault
+  drs host add dc1 --address root@10.0.0.1 --site dc  add a host (it shows how to accept its key)
+  drs host add rc1 --address root@10.1.0.1 --site rc
+  drs vm list dc1                                     see its VMs
+  drs pair add web --source dc1/web1 --target rc1     protect a VM
+  drs backup web                                      make a recovery point
+  drs restore latest --pair web --start               bring it up at the recovery site
+
+Every command explains itself with --help.";
+
+/// A disaster-recovery switch for virtual machines.
+///
+/// Backs VMs up while they run, and brings them up again on another host. Without `drs serve` a
+/// command runs its job itself; with it, jobs run in the background and every command works
+/// beside it.
+#[derive(Debug, Parser)]
+#[command(name = "drs", version, after_help = FIRST_STEPS, after_long_help = long_help(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub globals: Globals,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+fn long_help() -> String {
+    let codes: String = Exit::ALL
+        .iter()
+        .map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning()))
+        .collect();
+    format!(
+        "{FIRST_STEPS}\n\nExit codes:\n{codes}\nErrors go to standard error: what and why, what to \
+         do, a stable code; with --json as one\nJSON document there. Standard output carries \
+         nothing but what was asked for."
+    )
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub(crate) struct Globals {
+    /// The data directory [default: /var/lib/drs for root, else ~/.local/share/drs]
+    #[arg(long, global = true, value_name = "DIR", env = environment::DATA_DIR)]
+    pub data_dir: Option<PathBuf>,
+    /// Answer with one JSON document; times are UTC, sizes bytes
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the data directory and the vault
+    #[command(after_help = "Example:\n  drs init --vault /srv/drs-vault")]
+    Init {
+        /// Keep recovery points here and not in the data directory; its parent must exist
+        #[arg(long, value_name = "DIR")]
+        vault: Option<PathBuf>,
+    },
+    /// Run jobs in the background until SIGTERM or Ctrl-C
+    ///
+    /// Prints one line when it is ready. At SIGTERM or Ctrl-C every job is handed over within
+    /// seconds; it goes on when `drs serve` or the next command that runs jobs starts.
+    #[command(after_help = "Example:\n  drs serve")]
+    Serve,
+    /// Hypervisor hosts
+    #[command(subcommand, arg_required_else_help = true)]
+    Host(catalog::HostCommand),
+    /// VMs on a host
+    #[command(subcommand, arg_required_else_help = true)]
+    Vm(catalog::VmCommand),
+    /// Replication pairs: a protected VM and where it is restored
+    #[command(subcommand, arg_required_else_help = true)]
+    Pair(catalog::PairCommand),
+    /// Make a recovery point of a VM
+    Backup(jobs::BackupArgs),
+    /// Make a VM from a recovery point
+    Restore(jobs::RestoreArgs),
+    /// Recovery points
+    #[command(subcommand, arg_required_else_help = true)]
+    Point(jobs::PointCommand),
+    /// Jobs
+    #[command(subcommand, arg_required_else_help = true)]
+    Job(jobs::JobCommand),
+    /// Start, shut down or stop a VM
+    #[command(subcommand, arg_required_else_help = true)]
+    Power(jobs::PowerCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  drs completions bash > /etc/bash_completion.d/drs")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}

@@ -1,0 +1,147 @@
+//! The command line about hosts, VMs and pairs.
+
+use clap::{Args, Subcommand};
+use drs_model::{Host, HostName, HypervisorKind, PairName, SiteName, VmRef};
+
+use super::values::{self, NetworkEntry, StorageEntry, Target};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum HostCommand {
+    /// Add a host: connects, checks it, and adds it when all is well
+    ///
+    /// A host whose SSH key is not known yet is refused with the key's fingerprint and the command
+    /// that accepts it; nothing is added then.
+    #[command(after_help = "\
+Examples:
+  drs host add dc1 --address root@10.0.0.1 --site dc --key ~/.ssh/id_ed25519
+  drs host add lab --driver simulated --address vms=4,disk_mib=64 --site lab")]
+    Add(HostAddArgs),
+    /// List the hosts
+    #[command(after_help = "Example:\n  drs host list")]
+    List,
+    /// Connect to a host and say whether it can be used
+    #[command(after_help = "\
+Example:
+  drs host check dc1")]
+    Check {
+        /// The host
+        name: HostName,
+        /// Accept this SSH key in place of the ones known so far, when the host shows it
+        #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint)]
+        accept_key: Option<String>,
+    },
+    /// Remove a host that no pair and no unfinished job names; its recovery points stay
+    #[command(after_help = "Example:\n  drs host remove dc1")]
+    Remove {
+        /// The host
+        name: HostName,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostAddArgs {
+    /// What to call it: letters, digits, - _ .
+    pub name: HostName,
+    /// user@address:port for SSH (root and 22 when left out), or a simulated host's description
+    #[arg(long)]
+    pub address: String,
+    /// The site it stands at: hosts of a site fail together
+    #[arg(long)]
+    pub site: SiteName,
+    /// What it runs
+    #[arg(long, value_parser = values::driver(), default_value = "libvirt")]
+    pub driver: HypervisorKind,
+    /// SSH private key on this machine; without it the SSH agent is asked
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<std::path::PathBuf>,
+    /// Folder on the host for restored disks [default: the hypervisor's own]
+    #[arg(long, value_name = "DIR", value_parser = values::remote_folder)]
+    pub images: Option<String>,
+    /// How many jobs may move data on it at one time
+    #[arg(long, default_value_t = Host::SLOTS_DEFAULT,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(Host::SLOTS_MAX)))]
+    pub slots: u32,
+    /// The fingerprint of the host's SSH key, when you know that it is the right one
+    #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint)]
+    pub accept_key: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VmCommand {
+    /// List the VMs of a host
+    #[command(after_help = "Example:\n  drs vm list dc1")]
+    List {
+        /// The host
+        host: HostName,
+    },
+    /// Show a VM: its disks and networks, and what a backup of it covers
+    #[command(after_help = "Example:\n  drs vm show dc1/web1")]
+    Show {
+        /// The VM
+        #[arg(value_name = "HOST/VM")]
+        vm: VmRef,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PairCommand {
+    /// Protect a VM: say where it is restored and with which networks and folders
+    #[command(after_help = "\
+Example:
+  drs pair add web --source dc1/web1 --target rc1 --network br0=br-recovery --storage vda=/srv/images")]
+    Add {
+        /// What to call it: letters, digits, - _ .
+        name: PairName,
+        /// The protected VM
+        #[arg(long, value_name = "HOST/VM")]
+        source: VmRef,
+        /// Where it is restored; under its own name unless another is given
+        #[arg(long, value_name = "HOST[/VM]")]
+        target: Target,
+        #[command(flatten)]
+        mapping: Mapping,
+    },
+    /// List the pairs
+    #[command(after_help = "Example:\n  drs pair list")]
+    List,
+    /// Change a pair: what is not named stays as it is
+    ///
+    /// A mapping adds or changes its own entry; without its right side (`--network br0=`) it takes
+    /// the entry out.
+    #[command(after_help = "\
+Example:
+  drs pair edit web --target rc2 --network br0=br-drill --new-macs=false")]
+    Edit {
+        /// The pair
+        name: PairName,
+        /// The protected VM
+        #[arg(long, value_name = "HOST/VM")]
+        source: Option<VmRef>,
+        /// Where it is restored
+        #[arg(long, value_name = "HOST[/VM]")]
+        target: Option<Target>,
+        #[command(flatten)]
+        mapping: Mapping,
+    },
+    /// Remove a pair; its VMs and recovery points stay
+    #[command(after_help = "Example:\n  drs pair remove web")]
+    Remove {
+        /// The pair
+        name: PairName,
+    },
+}
+
+/// How a restored VM differs from its source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct Mapping {
+    /// Attach what was attached to network OLD to network NEW (may be given several times)
+    #[arg(long = "network", value_name = "OLD=NEW")]
+    pub networks: Vec<NetworkEntry>,
+    /// Restore this disk into this folder of the host (may be given several times)
+    #[arg(long, value_name = "DISK=DIR")]
+    pub storage: Vec<StorageEntry>,
+    /// Give the VM new MAC addresses; by default it keeps its own
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    pub new_macs: Option<bool>,
+}

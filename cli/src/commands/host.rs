@@ -1,0 +1,178 @@
+//! `drs host`
+
+use drs_hypervisor::{DriverError, HostReport};
+use drs_model::{Fault, FaultCode, Host, HostName, HypervisorKind};
+use drs_transport::TransportError;
+use serde::Serialize;
+
+use crate::args::catalog::{HostAddArgs, HostCommand};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::output::table::{Table, sheet};
+use crate::output::{Output, units};
+use crate::place::{Place, absolute};
+use crate::wiring;
+
+pub(super) async fn run(place: &Place, output: Output, command: HostCommand) -> Outcome<Exit> {
+    match command {
+        HostCommand::Add(args) => add(place, output, args).await,
+        HostCommand::List => list(place, output).await,
+        HostCommand::Check { name, accept_key } => check(place, output, name, accept_key).await,
+        HostCommand::Remove { name } => remove(place, output, name).await,
+    }
+}
+
+/// A host and what it said of itself.
+#[derive(Serialize)]
+struct Checked {
+    host: Host,
+    report: HostReport,
+}
+
+impl Checked {
+    fn text(&self) -> String {
+        let report = &self.report;
+        let mut text = sheet([
+            ("host", self.host.name.to_string()),
+            ("site", self.host.site.to_string()),
+            ("hypervisor", report.hypervisor.clone()),
+            ("VMs", report.vms.to_string()),
+            ("free space", units::bytes(report.free_bytes)),
+        ]);
+        for warning in &report.warnings {
+            text.push_str(&format!("warning: {}\n", crate::output::plain(warning)));
+        }
+        text
+    }
+}
+
+async fn add(place: &Place, output: Output, args: HostAddArgs) -> Outcome<Exit> {
+    let taken = |host: &Host| host.name == args.name;
+    if place.backend.catalog.hosts().await?.iter().any(taken) {
+        return Err(Fault::permanent(
+            FaultCode::AlreadyExists,
+            format!("host {} exists already", args.name),
+            "Choose another name, or remove it first with `drs host remove`.",
+        )
+        .into());
+    }
+    let host = described(&args)?;
+    let connected = wiring::driver(host.clone(), &place.dir.simulated());
+    let report = match connected {
+        Ok(driver) => driver.check().await,
+        Err(error) => Err(error),
+    };
+    let report = report.map_err(|error| not_added(&error, &host))?;
+    place.backend.catalog.add_host(&host).await?;
+    let checked = Checked { host, report };
+    output.answer(&checked, || checked.text())?;
+    Ok(Exit::Success)
+}
+
+fn described(args: &HostAddArgs) -> Outcome<Host> {
+    let key_file = match &args.key {
+        None => None,
+        Some(path) => {
+            let path = absolute(path)?;
+            let text = path.to_str().ok_or_else(|| {
+                Failure::invalid("the key's path is no text in UTF-8", "Choose another path.")
+            })?;
+            Some(text.to_owned())
+        }
+    };
+    Ok(Host {
+        name: args.name.clone(),
+        site: args.site.clone(),
+        kind: args.driver,
+        address: args.address.clone(),
+        key_file,
+        host_keys: args.accept_key.clone().into_iter().collect(),
+        image_dir: args.images.clone(),
+        slots: args.slots,
+    })
+}
+
+/// Why a host was not added. For a key, the remedy is the whole command that accepts it.
+fn not_added(error: &DriverError, host: &Host) -> Failure {
+    let mut fault = error.fault();
+    if let DriverError::Transport(
+        TransportError::KeyUnknown { fingerprint, .. }
+        | TransportError::KeyChanged { fingerprint, .. },
+    ) = error
+    {
+        fault.message = format!("{}; the host was not added", fault.message);
+        fault.remedy = format!(
+            "Compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on the \
+             host; if it is the same: {}",
+            add_command(host, fingerprint)
+        );
+    }
+    fault.into()
+}
+
+/// The command that adds the host with this key.
+fn add_command(host: &Host, fingerprint: &str) -> String {
+    let mut words = vec!["drs host add".to_owned(), host.name.to_string()];
+    words.push(format!("--address {} --site {}", host.address, host.site));
+    if host.kind != HypervisorKind::Libvirt {
+        words.push(format!("--driver {}", host.kind));
+    }
+    if let Some(key) = &host.key_file {
+        words.push(format!("--key {key}"));
+    }
+    if let Some(images) = &host.image_dir {
+        words.push(format!("--images {images}"));
+    }
+    if host.slots != Host::SLOTS_DEFAULT {
+        words.push(format!("--slots {}", host.slots));
+    }
+    words.push(format!("--accept-key {fingerprint}"));
+    words.join(" ")
+}
+
+async fn list(place: &Place, output: Output) -> Outcome<Exit> {
+    let hosts = place.backend.catalog.hosts().await?;
+    output.answer(&hosts, || {
+        let headings = Table::new(["NAME", "SITE", "DRIVER", "ADDRESS", "SLOTS"]);
+        let row = |table: Table, host: &Host| {
+            table.row([
+                host.name.to_string(),
+                host.site.to_string(),
+                host.kind.to_string(),
+                host.address.clone(),
+                host.slots.to_string(),
+            ])
+        };
+        hosts.iter().fold(headings, row).to_string()
+    })?;
+    Ok(Exit::Success)
+}
+
+async fn check(
+    place: &Place,
+    output: Output,
+    name: HostName,
+    accept_key: Option<String>,
+) -> Outcome<Exit> {
+    let mut host = place.backend.catalog.host(&name).await?;
+    let accepts = accept_key.is_some();
+    if let Some(fingerprint) = accept_key {
+        host.host_keys = vec![fingerprint];
+    }
+    let driver = wiring::driver(host.clone(), &place.dir.simulated())?;
+    let report = driver.check().await?;
+    if accepts {
+        place.backend.catalog.update_host(&host).await?;
+        output.say(&format!("the key of host {name} is accepted"));
+    }
+    let checked = Checked { host, report };
+    output.answer(&checked, || checked.text())?;
+    Ok(Exit::Success)
+}
+
+async fn remove(place: &Place, output: Output, name: HostName) -> Outcome<Exit> {
+    let host = place.backend.catalog.host(&name).await?;
+    place.backend.catalog.remove_host(&name).await?;
+    output.answer(&host, || format!("host {name} is removed; its recovery points stay"))?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,36 @@
+//! `drs init`
+
+use std::path::PathBuf;
+
+use drs_runtime::{DataDir, config};
+use serde_json::json;
+
+use crate::args::Globals;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::place::{absolute, data_dir};
+use crate::wiring;
+
+pub(super) fn run(globals: &Globals, output: Output, vault: Option<PathBuf>) -> Outcome<Exit> {
+    let root = data_dir(globals)?;
+    let vault = vault.map(|path| absolute(&path)).transpose()?;
+    let text = config::template(vault.as_deref()).ok_or_else(|| {
+        Failure::invalid("the vault's path is no text in UTF-8", "Choose another path.")
+    })?;
+    let new = DataDir::init(&root, &text)?;
+    wiring::create_backend(new.dir())?;
+    let vault = vault.unwrap_or_else(|| new.dir().vault());
+    wiring::create_vault(&vault)?;
+    let dir = new.finish()?;
+    let document = json!({"data_dir": dir.root(), "vault": vault, "config": dir.config()});
+    output.answer(&document, || {
+        format!(
+            "data directory {}\nvault          {}\nconfiguration  {}\n\nNext: drs host add NAME --address root@HOST --site SITE",
+            dir.root().display(),
+            vault.display(),
+            dir.config().display()
+        )
+    })?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,199 @@
+//! `drs point`
+
+use drs_backend::JobFilter;
+use drs_model::{
+    DiskContent, Fault, FaultCode, Job, JobSpec, Phase, PointId, RecoveryPoint, VmRef,
+};
+use drs_runtime::clock;
+use drs_vault::{StoredPoint, Vault};
+use serde::Serialize;
+
+use crate::args::jobs::PointCommand;
+use crate::args::values::IdPrefix;
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::find;
+use crate::output::table::{Table, sheet};
+use crate::output::view::{PointView, point_table};
+use crate::output::{Output, units};
+use crate::place::Place;
+use crate::submission;
+
+pub(super) async fn run(place: &Place, output: Output, command: PointCommand) -> Outcome<Exit> {
+    let vault = place.vault()?;
+    match command {
+        PointCommand::List { vm } => list(&*vault, output, vm).await,
+        PointCommand::Show { id } => show(&*vault, output, &id).await,
+        PointCommand::Verify { id, submission } => {
+            let point = find::point(&*vault, &id).await?.manifest.id;
+            let (job, spec) = (submission.job_id(), JobSpec::Verify { point });
+            submission::run(place, output, &submission, job, spec, async { Ok(()) }).await
+        }
+        PointCommand::Remove { id, dry_run, yes, last } => {
+            let removal = Removal::plan(place, &*vault, &id).await?;
+            if dry_run {
+                output.answer(&removal, || removal.text("would remove"))?;
+                return Ok(Exit::Success);
+            }
+            removal.allowed(last)?;
+            removal.confirmed(output, yes)?;
+            vault.remove(removal.point.id).await?;
+            output
+                .answer(&removal, || format!("recovery point {} is removed", removal.point.id))?;
+            Ok(Exit::Success)
+        }
+    }
+}
+
+async fn list(vault: &dyn Vault, output: Output, vm: Option<VmRef>) -> Outcome<Exit> {
+    let stored = vault.list().await?;
+    let points: Vec<PointView> = stored
+        .iter()
+        .filter(|point| vm.as_ref().is_none_or(|vm| *vm == point.manifest.source))
+        .map(PointView::from)
+        .collect();
+    output.answer(&points, || point_table(&points))?;
+    Ok(Exit::Success)
+}
+
+/// A point as `--json` shows it in full.
+#[derive(Serialize)]
+struct WholePoint {
+    #[serde(flatten)]
+    summary: PointView,
+    manifest: RecoveryPoint,
+}
+
+async fn show(vault: &dyn Vault, output: Output, id: &IdPrefix) -> Outcome<Exit> {
+    let stored = find::point(vault, id).await?;
+    let point = WholePoint { summary: PointView::from(&stored), manifest: stored.manifest };
+    output.answer(&point, || {
+        let PointView { id, source, size_bytes, stored_bytes, consistency, .. } = &point.summary;
+        let head = sheet([
+            ("point", id.to_string()),
+            ("VM", source.to_string()),
+            ("hypervisor", point.summary.hypervisor.to_string()),
+            ("time", clock::local(point.summary.consistent_at)),
+            ("completed", clock::local(point.summary.completed_at)),
+            ("consistency", consistency.to_string()),
+            ("state", point.summary.proof()),
+            (
+                "size",
+                format!("{} in {} stored", units::bytes(*size_bytes), units::bytes(*stored_bytes)),
+            ),
+        ]);
+        format!("{head}\n{}", content_table(&point.manifest.disks))
+    })?;
+    Ok(Exit::Success)
+}
+
+fn content_table(disks: &[DiskContent]) -> String {
+    let headings = Table::new(["DISK", "SIZE", "DATA", "STORED", "DIGEST"]);
+    let row = |table: Table, disk: &DiskContent| {
+        table.row([
+            disk.name.clone(),
+            units::bytes(disk.size_bytes),
+            units::bytes(disk.data_bytes),
+            units::bytes(disk.stored_bytes),
+            disk.digest.clone(),
+        ])
+    };
+    disks.iter().fold(headings, row).to_string()
+}
+
+/// What a removal takes away, and what speaks against it.
+#[derive(Serialize)]
+struct Removal {
+    point: PointView,
+    /// It is the only point of its VM that is not known to be damaged.
+    last_good: bool,
+    /// Unfinished jobs that read it.
+    read_by: Vec<drs_model::JobId>,
+}
+
+impl Removal {
+    async fn plan(place: &Place, vault: &dyn Vault, id: &IdPrefix) -> Outcome<Self> {
+        let stored = find::point(vault, id).await?;
+        let (id, source) = (stored.manifest.id, &stored.manifest.source);
+        let others = vault.list().await?;
+        let mut good = others.iter().filter(|other| {
+            other.manifest.source == *source && other.manifest.id != id && find::is_good(other)
+        });
+        let last_good = find::is_good(&stored) && good.next().is_none();
+        let read_by = readers(place, id).await?.iter().map(|job| job.id).collect();
+        Ok(Self { point: view(&stored), last_good, read_by })
+    }
+
+    fn text(&self, verb: &str) -> String {
+        let point = &self.point;
+        let mut text = format!(
+            "{verb} recovery point {} of {} ({}, {}); {} come free",
+            point.id,
+            point.source,
+            clock::local(point.consistent_at),
+            point.proof(),
+            units::bytes(point.stored_bytes)
+        );
+        if self.last_good {
+            text.push_str("\nwarning: it is the last good recovery point of this VM");
+        }
+        for job in &self.read_by {
+            text.push_str(&format!("\nin the way: job {job} reads it"));
+        }
+        text
+    }
+
+    fn allowed(&self, last: bool) -> Outcome<()> {
+        let refuse = |message: String, remedy: &str| {
+            Err(Fault::permanent(FaultCode::InUse, message, remedy).into())
+        };
+        if let Some(job) = self.read_by.first() {
+            let message = format!("recovery point {} is read by job {job}", self.point.id);
+            return refuse(message, "Wait until that job is over, or cancel it first.");
+        }
+        if self.last_good && !last {
+            let PointView { id, source, .. } = &self.point;
+            let message = format!("{id} is the last good recovery point of {source}");
+            return refuse(message, "Make another backup first, or insist with `--last`.");
+        }
+        Ok(())
+    }
+
+    fn confirmed(&self, output: Output, yes: bool) -> Outcome<()> {
+        if yes {
+            return Ok(());
+        }
+        output.say(&self.text("removing"));
+        match output.ask("Remove it for good?") {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::invalid("not removed", "")),
+            None => Err(Failure::invalid(
+                "nobody can be asked here whether to remove it",
+                "Say so with `--yes`; `--dry-run` shows what is removed.",
+            )),
+        }
+    }
+}
+
+fn view(stored: &StoredPoint) -> PointView {
+    PointView::from(stored)
+}
+
+/// Unfinished jobs that read a point.
+async fn readers(place: &Place, point: PointId) -> Outcome<Vec<Job>> {
+    let mut filter = JobFilter {
+        phases: Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()).collect(),
+        limit: JobFilter::LIMIT_MAX,
+        ..JobFilter::default()
+    };
+    let mut readers = Vec::new();
+    loop {
+        let page = place.backend.store.list(&filter).await?;
+        filter.before = page.last().map(|job| job.id);
+        let whole = page.len() == JobFilter::LIMIT_MAX;
+        readers.extend(page.into_iter().filter(|job| job.spec.point() == Some(point)));
+        if !whole {
+            return Ok(readers);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! `drs restore`
+
+use drs_hypervisor::{ImportPlan, ImportRequest, PlannedDisk};
+use drs_model::{Fault, FaultCode, JobId, JobSpec, ReplicationPair, RestoreTarget, VmRef};
+use drs_vault::{StoredPoint, Vault};
+use serde::Serialize;
+
+use super::pair::{networks, storage};
+use crate::args::jobs::RestoreArgs;
+use crate::args::values::{PointChoice, Target};
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+use crate::find;
+use crate::output::table::Table;
+use crate::output::{Output, plain, units};
+use crate::place::Place;
+use crate::submission;
+
+pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Outcome<Exit> {
+    let pair = match &args.pair {
+        Some(name) => Some(place.backend.catalog.pair(name).await?),
+        None => None,
+    };
+    let point = choose(&*place.vault()?, &args.point, pair.as_ref()).await?;
+    let target = match (&pair, &args.to) {
+        (Some(pair), _) => pair_target(pair, &args),
+        (None, Some(to)) => free_target(to, &args, &point)?,
+        (None, None) => return Err(Fault::internal("neither --pair nor --to").into()),
+    };
+    let id = args.submission.job_id();
+    if args.dry_run {
+        let plan = plan(place, id, &point, &target).await?;
+        return shown(output, &point, &target, plan);
+    }
+    let spec = JobSpec::Restore { point: point.manifest.id, target: target.clone() };
+    let preflight = async { plan(place, id, &point, &target).await.map(drop) };
+    submission::run(place, output, &args.submission, id, spec, preflight).await
+}
+
+/// The point that is meant. A point of another VM never goes through a pair's mapping.
+async fn choose(
+    vault: &dyn Vault,
+    choice: &PointChoice,
+    pair: Option<&ReplicationPair>,
+) -> Outcome<StoredPoint> {
+    let point = match (choice, pair) {
+        (PointChoice::Latest, Some(pair)) => find::latest(vault, &pair.source).await?,
+        (PointChoice::Latest, None) => {
+            return Err(Failure::invalid(
+                "with --to, `latest` does not say of which VM",
+                "Write `latest:HOST/VM`, or a point's id (`drs point list`).",
+            ));
+        }
+        (PointChoice::LatestOf(vm), _) => find::latest(vault, vm).await?,
+        (PointChoice::Id(id), _) => find::point(vault, id).await?,
+    };
+    let (id, source) = (point.manifest.id, &point.manifest.source);
+    if let Some(pair) = pair.filter(|pair| pair.source != *source) {
+        return Err(Failure::invalid(
+            format!("point {id} is of {source}, the pair {} protects {}", pair.name, pair.source),
+            "Restore it with `--to HOST[/NAME]`.",
+        ));
+    }
+    if !find::is_good(&point) {
+        return Err(Fault::permanent(
+            FaultCode::PointDamaged,
+            format!("recovery point {id} was found damaged when it was verified"),
+            "Restore another one: `drs point list`.",
+        )
+        .into());
+    }
+    Ok(point)
+}
+
+fn pair_target(pair: &ReplicationPair, args: &RestoreArgs) -> RestoreTarget {
+    let mut vm = pair.target();
+    if let Some(name) = &args.name {
+        vm.name = name.clone();
+    }
+    RestoreTarget {
+        vm,
+        networks: pair.networks.clone(),
+        storage: pair.storage.clone(),
+        keep_macs: pair.keep_macs,
+        start: args.start,
+    }
+}
+
+fn free_target(to: &Target, args: &RestoreArgs, point: &StoredPoint) -> Outcome<RestoreTarget> {
+    let name = match (&to.name, &args.name) {
+        (Some(name), Some(other)) if name != other => {
+            return Err(Failure::invalid(
+                format!("--to names the VM {name}, --as names it {other}"),
+                "Name it once.",
+            ));
+        }
+        (Some(name), _) | (None, Some(name)) => name.clone(),
+        (None, None) => point.manifest.source.name.clone(),
+    };
+    Ok(RestoreTarget {
+        vm: VmRef { host: to.host.clone(), name },
+        networks: networks(&args.mapping),
+        storage: storage(&args.mapping),
+        keep_macs: args.mapping.new_macs != Some(true),
+        start: args.start,
+    })
+}
+
+async fn plan(
+    place: &Place,
+    id: JobId,
+    point: &StoredPoint,
+    target: &RestoreTarget,
+) -> Outcome<ImportPlan> {
+    let driver = place.driver(&target.vm.host).await?;
+    let request = ImportRequest { point: &point.manifest, target };
+    Ok(driver.plan_import(id, &request).await?)
+}
+
+/// A plan as `--json` shows it.
+#[derive(Serialize)]
+struct PlanView<'a> {
+    dry_run: bool,
+    point: drs_model::PointId,
+    target: &'a RestoreTarget,
+    plan: ImportPlan,
+}
+
+fn shown(
+    output: Output,
+    point: &StoredPoint,
+    target: &RestoreTarget,
+    plan: ImportPlan,
+) -> Outcome<Exit> {
+    let view = PlanView { dry_run: true, point: point.manifest.id, target, plan };
+    output.answer(&view, || {
+        let headings = Table::new(["DISK", "SIZE", "FORMAT", "PATH"]);
+        let row = |table: Table, disk: &PlannedDisk| {
+            let size = units::bytes(disk.size_bytes);
+            table.row([disk.name.clone(), size, disk.format.clone(), disk.path.clone()])
+        };
+        let disks = view.plan.disks.iter().fold(headings, row);
+        let remarks: String =
+            view.plan.remarks.iter().map(|remark| format!("- {}\n", plain(remark))).collect();
+        let then = if target.start { ", and start it" } else { "" };
+        format!(
+            "would make {} from recovery point {} of {}{then}\n\n{disks}\n{remarks}",
+            target.vm, view.point, point.manifest.source
+        )
+    })?;
+    Ok(Exit::Success)
+}

@@ -1,0 +1,162 @@
+//! The worker inside this process: all of `drs serve`, and of a command that runs its job itself.
+
+use std::time::Duration;
+
+use drs_backend::{Backend, JobFilter};
+use drs_model::{Fault, Job, JobId, Phase, SignedDuration};
+use drs_runtime::{DataDir, Shutdown, WorkerLock, clock, signals};
+use drs_worker::{UpkeepConfig, Worker, WorkerConfig, upkeep};
+use tokio::task::JoinHandle;
+
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::place::Place;
+use crate::watch;
+
+/// How often workers whose process died are looked for, and whether `drs serve` still runs.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// What a job does whose command was interrupted.
+const GOES_ON: &str = "continues when `drs serve` or the next drs command that runs jobs starts";
+
+/// A worker with its upkeep, running in tasks of this process.
+pub(crate) struct EmbeddedWorker {
+    name: String,
+    tasks: Vec<JoinHandle<()>>,
+    _lock: WorkerLock,
+}
+
+impl EmbeddedWorker {
+    /// Starts one; what workers left that were killed is taken over at once.
+    pub(crate) async fn start(place: &Place, shutdown: &Shutdown) -> Outcome<Self> {
+        let vault = place.vault()?;
+        let name = format!("drs-{}-{:x}", std::process::id(), clock::now().as_millisecond());
+        let lock = place.dir.worker_lock(&name)?;
+        bury(&place.backend, &place.dir).await?;
+        let worker =
+            Worker::new(config(place, &name), place.backend.clone(), place.drivers.clone(), vault);
+        let tasks = vec![
+            tokio::spawn(worker.run(shutdown.clone())),
+            tokio::spawn(upkeep(place.backend.clone(), UpkeepConfig::default(), shutdown.clone())),
+            tokio::spawn(undertaker(place.backend.clone(), place.dir.clone(), shutdown.clone())),
+        ];
+        Ok(Self { name, tasks, _lock: lock })
+    }
+
+    /// Waits until it has ended, after the shutdown signal.
+    pub(crate) async fn ended(self) -> Outcome<()> {
+        for task in self.tasks {
+            task.await.map_err(|error| Fault::internal(format!("a worker task died: {error}")))?;
+        }
+        Ok(())
+    }
+
+    /// The jobs that it drives now.
+    async fn jobs(&self, backend: &Backend) -> Outcome<Vec<Job>> {
+        let driven = JobFilter {
+            phases: vec![Phase::Claimed, Phase::Running, Phase::Cancelling],
+            limit: JobFilter::LIMIT_MAX,
+            ..JobFilter::default()
+        };
+        let mut jobs = backend.store.list(&driven).await?;
+        jobs.retain(|job| job.state.lease().is_some_and(|lease| lease.worker == self.name));
+        Ok(jobs)
+    }
+}
+
+fn config(place: &Place, name: &str) -> WorkerConfig {
+    let section = &place.config.worker;
+    let lease = SignedDuration::from_secs(i64::from(section.lease_seconds));
+    let mut config = WorkerConfig::named(name).with_lease(lease);
+    config.slots = section.slots;
+    config.critical_slots = section.critical_slots;
+    config.pace.attempts_max = section.attempts_max;
+    config
+}
+
+/// Sees a job through: watches it while `drs serve` runs, else runs it here. `None` when the user
+/// interrupted; the job then goes on elsewhere or later.
+pub(crate) async fn see_through(place: &Place, output: Output, id: JobId) -> Outcome<Option<Job>> {
+    let shutdown = Shutdown::new();
+    signals::stop_on_signals(shutdown.clone(), || ())
+        .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
+    if place.dir.is_served()? {
+        tokio::select! {
+            job = watch::until_over(place, output, id) => return job.map(Some),
+            () = shutdown.stopping() => {
+                output.say(&format!("interrupted: job {id} goes on in `drs serve`"));
+                return Ok(None);
+            }
+            unserved = until_unserved(&place.dir) => unserved?,
+        }
+        output.say("`drs serve` has ended: this command goes on with the job");
+    }
+    let worker = EmbeddedWorker::start(place, &shutdown).await?;
+    let job = tokio::select! {
+        job = watch::until_over(place, output, id) => Some(job),
+        () = shutdown.stopping() => None,
+    };
+    if job.is_some() {
+        leave(worker, place, output, &shutdown).await?;
+    } else {
+        output.say("interrupted: handing over");
+        worker.ended().await?;
+        output.say(&format!("job {id} {GOES_ON}"));
+    }
+    job.transpose()
+}
+
+/// Takes no more jobs and finishes those that were taken over meanwhile.
+async fn leave(
+    worker: EmbeddedWorker,
+    place: &Place,
+    output: Output,
+    shutdown: &Shutdown,
+) -> Outcome<()> {
+    shutdown.drain();
+    for job in worker.jobs(&place.backend).await? {
+        output.say(&format!(
+            "finishing {} of {}, which this command took over (job {}); Ctrl-C hands it over",
+            job.spec.kind(),
+            job.spec.subject(),
+            job.id
+        ));
+    }
+    worker.ended().await?;
+    if shutdown.is_stopping() {
+        output.say(&format!("handed over; what was not finished {GOES_ON}"));
+    }
+    Ok(())
+}
+
+async fn until_unserved(dir: &DataDir) -> Outcome<()> {
+    while dir.is_served()? {
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+/// Ends the leases of workers whose process is gone.
+async fn bury(backend: &Backend, dir: &DataDir) -> Outcome<()> {
+    for worker in dir.dead_workers()? {
+        let jobs = backend.store.bury(clock::now(), worker.name()).await?;
+        if jobs > 0 {
+            tracing::info!(worker = worker.name(), jobs, "a worker died; its jobs are taken over");
+        }
+        worker.buried();
+    }
+    Ok(())
+}
+
+/// Looks for dead workers until no new jobs are to be taken.
+async fn undertaker(backend: Backend, dir: DataDir, shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = shutdown.draining() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Err(failure) = bury(&backend, &dir).await {
+            tracing::warn!(error = %failure.fault, "dead workers cannot be looked for now");
+        }
+    }
+}

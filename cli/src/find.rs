@@ -1,0 +1,79 @@
+//! Finds jobs and points by their id or its beginning.
+
+use drs_backend::{Backend, JobFilter};
+use drs_model::{Fault, FaultCode, Job, JobId, VmRef};
+use drs_vault::{StoredPoint, Vault};
+
+use crate::args::values::IdPrefix;
+use crate::failure::{Failure, Outcome};
+use crate::output::view::{PointView, Proof};
+
+/// The job of that id. The beginning of an id is looked for among the newest 1000 jobs.
+pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
+    if let Ok(id) = id.as_str().parse::<JobId>()
+        && let Some(job) = backend.store.get(id).await?
+    {
+        return Ok(job);
+    }
+    let newest = JobFilter { limit: JobFilter::LIMIT_MAX, ..JobFilter::default() };
+    let jobs = backend.store.list(&newest).await?;
+    let fitting = jobs.into_iter().filter(|job| id.fits(&job.id));
+    the_one(id, fitting, FaultCode::JobNotFound, "job", "drs job list")
+}
+
+/// The point of that id, or of the one id that begins so.
+pub(crate) async fn point(vault: &dyn Vault, id: &IdPrefix) -> Outcome<StoredPoint> {
+    let points = vault.list().await?;
+    let fitting = points.into_iter().filter(|point| id.fits(&point.manifest.id));
+    the_one(id, fitting, FaultCode::PointNotFound, "recovery point", "drs point list")
+}
+
+/// The newest point of a VM that is not known to be damaged.
+pub(crate) async fn latest(vault: &dyn Vault, vm: &VmRef) -> Outcome<StoredPoint> {
+    let points = vault.list().await?;
+    points
+        .into_iter()
+        .filter(|point| point.manifest.source == *vm && is_good(point))
+        .max_by_key(|point| point.manifest.consistent_at)
+        .ok_or_else(|| {
+            Fault::permanent(
+                FaultCode::PointNotFound,
+                format!("there is no good recovery point of {vm}"),
+                format!("Make one with `drs backup {}`.", quoted(vm)),
+            )
+            .into()
+        })
+}
+
+/// Whether a point may be restored: complete, and not found damaged.
+pub(crate) fn is_good(point: &StoredPoint) -> bool {
+    PointView::from(point).state != Proof::Damaged
+}
+
+/// A VM as it is written on a command line.
+pub(crate) fn quoted(vm: &VmRef) -> String {
+    let text = vm.to_string();
+    if text.contains([' ', '(', ')']) { format!("'{text}'") } else { text }
+}
+
+fn the_one<T>(
+    id: &IdPrefix,
+    mut fitting: impl Iterator<Item = T>,
+    code: FaultCode,
+    what: &str,
+    list: &str,
+) -> Outcome<T> {
+    match (fitting.next(), fitting.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(_), Some(_)) => Err(Failure::invalid(
+            format!("more than one {what} has an id that begins with {}", id.as_str()),
+            format!("Write more of it (`{list}` shows whole ids)."),
+        )),
+        (None, _) => Err(Fault::permanent(
+            code,
+            format!("there is no {what} {}", id.as_str()),
+            format!("See what there is with `{list}`."),
+        )
+        .into()),
+    }
+}

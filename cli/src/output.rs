@@ -1,0 +1,152 @@
+//! What a command says: the answer on standard output, everything else on standard error.
+
+pub(crate) mod table;
+pub(crate) mod units;
+pub(crate) mod view;
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::error::{ContextKind, ContextValue};
+use drs_model::Fault;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::exit::Exit;
+use crate::failure::{Failure, Outcome};
+
+/// Where a command's answer and messages go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// Whether standard error shows a moving progress bar.
+    pub(crate) fn is_live(self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// The command's answer: one JSON document, or text for people.
+    pub(crate) fn answer(
+        self,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Outcome<()> {
+        if !self.json {
+            return self.text(&text());
+        }
+        let line = serde_json::to_string_pretty(document)
+            .map_err(|error| Fault::internal(format!("the answer cannot be written: {error}")))?;
+        self.text(&line)
+    }
+
+    /// One of many answers that come one after the other: a line each, with `--json` an object.
+    pub(crate) fn line(
+        self,
+        document: &impl Serialize,
+        text: impl FnOnce() -> String,
+    ) -> Outcome<()> {
+        if !self.json {
+            return self.text(&text());
+        }
+        let line = serde_json::to_string(document)
+            .map_err(|error| Fault::internal(format!("the answer cannot be written: {error}")))?;
+        self.text(&line)
+    }
+
+    /// Text on standard output, with a line break behind it unless it is empty.
+    pub(crate) fn text(self, text: &str) -> Outcome<()> {
+        let text = text.trim_end_matches('\n');
+        let mut stdout = io::stdout().lock();
+        let written = if text.is_empty() { Ok(()) } else { writeln!(stdout, "{text}") };
+        match written.and_then(|()| stdout.flush()) {
+            // Who reads has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(Failure::ending(
+                Fault::internal(format!("standard output cannot be written: {error}")),
+                Exit::Internal,
+            )),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// A message beside the answer.
+    pub(crate) fn say(self, text: &str) {
+        // There is nowhere to tell that standard error is closed.
+        drop(writeln!(io::stderr(), "{}", plain(text)));
+    }
+
+    /// Tells why the command failed.
+    pub(crate) fn failure(self, failure: &Failure) {
+        let Failure { fault, details, .. } = failure;
+        if self.json {
+            let error = json!({"error": {
+                "code": fault.code,
+                "message": fault.message,
+                "details": details,
+                "remedy": fault.remedy,
+            }});
+            drop(writeln!(io::stderr(), "{error}"));
+            return;
+        }
+        self.say(&format!("error: {}", fault.message));
+        for detail in details {
+            self.say(&format!("  - {detail}"));
+        }
+        if !fault.remedy.is_empty() {
+            self.say(&format!("  do: {}", fault.remedy));
+        }
+        self.say(&format!("  code: {}", code(fault)));
+    }
+
+    /// Asks a question that is answered with yes or no; `None` when nobody is there to ask.
+    pub(crate) fn ask(self, question: &str) -> Option<bool> {
+        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+            return None;
+        }
+        drop(write!(io::stderr(), "{question} [y/N] "));
+        let mut line = String::new();
+        let read = io::stdin().read_line(&mut line);
+        Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
+    }
+}
+
+/// A fault's code as scripts compare it.
+pub(crate) fn code(fault: &Fault) -> String {
+    serde_json::to_value(fault.code)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+/// Text that cannot steer a terminal: control characters are replaced.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// What is wrong with a command line.
+pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
+    let rendered = error.render().to_string();
+    let mut parts = rendered.split("\n\n");
+    let first = parts.next().unwrap_or_default();
+    let message: Vec<&str> = first.lines().map(str::trim).collect();
+    let message = message.join(" ").trim_start_matches("error: ").to_owned();
+    let tip = parts.find_map(|part| part.trim().strip_prefix("tip: "));
+    let command = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let command: Vec<&str> = command
+        .trim_start_matches("Usage:")
+        .split_whitespace()
+        .take_while(|word| !word.starts_with(['-', '<', '[']))
+        .collect();
+    let command = if command.is_empty() { "drs".to_owned() } else { command.join(" ") };
+    let see = format!("See `{command} --help`.");
+    let remedy = tip.map_or(see.clone(), |tip| format!("Note that {}. {see}", tip.trim()));
+    Failure::invalid(message, remedy)
+}

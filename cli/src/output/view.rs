@@ -1,0 +1,187 @@
+//! The JSON forms of jobs and points, and their lines in tables.
+
+use drs_backend::Wait;
+use drs_model::{
+    Consistency, Fault, HypervisorKind, Job, JobId, JobKind, JobSpec, Phase, PointId, PointState,
+    Progress, StepRecord, Timestamp, VmRef,
+};
+use drs_runtime::clock;
+use drs_vault::StoredPoint;
+use serde::Serialize;
+
+use super::table::Table;
+use super::units;
+
+/// A job as `--json` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobView {
+    pub id: JobId,
+    pub kind: JobKind,
+    pub subject: String,
+    pub state: Phase,
+    pub attempt: u32,
+    pub created_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    pub updated_at: Timestamp,
+    pub cancel_requested: bool,
+    pub worker: Option<String>,
+    /// Why it failed, or why it is tried again.
+    pub fault: Option<Fault>,
+    /// What it was asked to do.
+    pub spec: JobSpec,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits: Option<WaitView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepRecord>,
+}
+
+/// What a parked job waits for.
+#[derive(Debug, Serialize)]
+pub(crate) struct WaitView {
+    pub resource: String,
+    pub holders: Vec<JobId>,
+    pub position: usize,
+    pub waiters: usize,
+}
+
+impl From<Wait> for WaitView {
+    fn from(wait: Wait) -> Self {
+        let Wait { resource, holders, position, waiters } = wait;
+        Self { resource: resource.to_string(), holders, position, waiters }
+    }
+}
+
+impl WaitView {
+    /// In words: who holds what is needed, and the place in the line.
+    pub(crate) fn sentence(&self) -> String {
+        let holders: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
+        let held = match holders.as_slice() {
+            [] => "which is free now".to_owned(),
+            ids => format!("held by {}", ids.join(", ")),
+        };
+        format!(
+            "waits for {}, {held}; position {} of {}",
+            self.resource, self.position, self.waiters
+        )
+    }
+}
+
+impl From<&Job> for JobView {
+    fn from(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            kind: job.spec.kind(),
+            subject: job.spec.subject(),
+            state: job.state.phase(),
+            attempt: job.attempt,
+            created_at: job.created_at,
+            started_at: job.started_at,
+            updated_at: job.updated_at,
+            cancel_requested: job.cancel_requested,
+            worker: job.state.lease().map(|lease| lease.worker.clone()),
+            fault: job.fault.clone(),
+            spec: job.spec.clone(),
+            waits: None,
+            progress: None,
+            steps: Vec::new(),
+        }
+    }
+}
+
+/// Jobs as a table.
+pub(crate) fn job_table(jobs: &[JobView]) -> String {
+    let headings = Table::new(["ID", "KIND", "SUBJECT", "STATE", "CREATED", "WHY"]);
+    let row = |table: Table, job: &JobView| {
+        let why = job.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
+        table.row([
+            job.id.to_string(),
+            job.kind.to_string(),
+            job.subject.clone(),
+            job.state.to_string(),
+            clock::local(job.created_at),
+            why,
+        ])
+    };
+    jobs.iter().fold(headings, row).to_string()
+}
+
+/// Whether a point's content was proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Proof {
+    Complete,
+    Verified,
+    Damaged,
+}
+
+/// A recovery point as `--json` shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct PointView {
+    pub id: PointId,
+    pub source: VmRef,
+    pub hypervisor: HypervisorKind,
+    pub consistent_at: Timestamp,
+    pub completed_at: Timestamp,
+    pub consistency: Consistency,
+    pub disks: usize,
+    pub size_bytes: u64,
+    pub stored_bytes: u64,
+    pub state: Proof,
+    /// When it was re-read last.
+    pub verified_at: Option<Timestamp>,
+}
+
+impl From<&StoredPoint> for PointView {
+    fn from(point: &StoredPoint) -> Self {
+        let manifest = &point.manifest;
+        let (state, verified_at) = match point.state {
+            PointState::Complete => (Proof::Complete, None),
+            PointState::Verified(at) => (Proof::Verified, Some(at)),
+            PointState::Damaged(at) => (Proof::Damaged, Some(at)),
+        };
+        Self {
+            id: manifest.id,
+            source: manifest.source.clone(),
+            hypervisor: manifest.hypervisor,
+            consistent_at: manifest.consistent_at,
+            completed_at: manifest.completed_at,
+            consistency: manifest.consistency,
+            disks: manifest.disks.len(),
+            size_bytes: manifest.size_bytes(),
+            stored_bytes: manifest.stored_bytes(),
+            state,
+            verified_at,
+        }
+    }
+}
+
+impl PointView {
+    /// Whether and when it was proven, in words.
+    pub(crate) fn proof(&self) -> String {
+        let at = self.verified_at.map(clock::local).unwrap_or_default();
+        match self.state {
+            Proof::Complete => "complete, never re-read".into(),
+            Proof::Verified => format!("verified {at}"),
+            Proof::Damaged => format!("DAMAGED, found {at}"),
+        }
+    }
+}
+
+/// Points as a table.
+pub(crate) fn point_table(points: &[PointView]) -> String {
+    let headings = Table::new(["ID", "VM", "TIME", "CONSISTENCY", "SIZE", "STORED", "STATE"]);
+    let row = |table: Table, point: &PointView| {
+        table.row([
+            point.id.to_string(),
+            point.source.to_string(),
+            clock::local(point.consistent_at),
+            point.consistency.to_string(),
+            units::bytes(point.size_bytes),
+            units::bytes(point.stored_bytes),
+            point.proof(),
+        ])
+    };
+    points.iter().fold(headings, row).to_string()
+}

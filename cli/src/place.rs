@@ -1,0 +1,60 @@
+//! An opened data directory: what nearly every command starts from.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use drs_backend::Backend;
+use drs_hypervisor::{Driver, Drivers};
+use drs_model::HostName;
+use drs_runtime::{Config, DataDir, environment};
+use drs_vault::Vault;
+
+use crate::args::Globals;
+use crate::failure::{Failure, Outcome};
+use crate::wiring::{self, CatalogDrivers};
+
+/// The data directory, its configuration and the ports behind it.
+pub(crate) struct Place {
+    pub dir: DataDir,
+    pub config: Config,
+    pub backend: Backend,
+    pub drivers: Arc<dyn Drivers>,
+}
+
+impl Place {
+    /// Opens what `drs init` made. The configuration is checked before anything else is opened.
+    pub(crate) fn open(dir: DataDir, config: Config) -> Outcome<Self> {
+        let backend = wiring::open_backend(&dir)?;
+        let drivers = Arc::new(CatalogDrivers::new(Arc::clone(&backend.catalog), &dir));
+        Ok(Self { dir, config, backend, drivers })
+    }
+
+    /// The vault. Opened when it is needed: without its storage every other command still works.
+    pub(crate) fn vault(&self) -> Outcome<Arc<dyn Vault>> {
+        Ok(wiring::open_vault(&self.dir, &self.config)?)
+    }
+
+    /// The driver of a host in the catalogue.
+    pub(crate) async fn driver(&self, host: &HostName) -> Outcome<Arc<dyn Driver>> {
+        Ok(self.drivers.driver(host).await?)
+    }
+}
+
+/// The data directory that is meant.
+pub(crate) fn data_dir(globals: &Globals) -> Outcome<PathBuf> {
+    let named = globals.data_dir.clone().or_else(environment::default_data_dir);
+    let Some(path) = named else {
+        return Err(Failure::invalid(
+            "no data directory is named, and this user has no home directory",
+            "Name one with `--data-dir DIR`.",
+        ));
+    };
+    absolute(&path)
+}
+
+/// A path on this machine, made absolute.
+pub(crate) fn absolute(path: &Path) -> Outcome<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Failure::invalid(format!("{:?} is no path: {error}", path), "Name another one.")
+    })
+}

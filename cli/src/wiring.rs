@@ -1,0 +1,90 @@
+//! Which adapter stands behind which port: the one file that names adapters.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use drs_backend::{Backend, BackendError, Catalog};
+use drs_backend_sqlite::SqliteBackend;
+use drs_hypervisor::libvirt::LibvirtDriver;
+use drs_hypervisor::simulated::SimulatedDriver;
+use drs_hypervisor::{Driver, DriverError, Drivers};
+use drs_model::{Fault, Host, HostName, HypervisorKind};
+use drs_runtime::{Config, DataDir, environment};
+use drs_transport::{ShellGuard, SshConfig, SshRemote};
+use drs_vault::{DirVault, Vault, VaultError};
+
+/// Makes the job core of a new data directory.
+pub(crate) fn create_backend(dir: &DataDir) -> Result<(), BackendError> {
+    SqliteBackend::open(&dir.database()).map(drop)
+}
+
+/// Makes a vault, or takes the one that is there.
+pub(crate) fn create_vault(path: &Path) -> Result<(), VaultError> {
+    DirVault::create(path).map(drop)
+}
+
+/// The job core of a data directory.
+pub(crate) fn open_backend(dir: &DataDir) -> Result<Backend, BackendError> {
+    Ok(SqliteBackend::open(&dir.database())?.backend())
+}
+
+/// The vault that the configuration names.
+pub(crate) fn open_vault(dir: &DataDir, config: &Config) -> Result<Arc<dyn Vault>, VaultError> {
+    let path = config.vault.path.clone().unwrap_or_else(|| dir.vault());
+    Ok(Arc::new(DirVault::open(path)?))
+}
+
+/// The driver of a host, in the catalogue or not.
+pub(crate) fn driver(host: Host, simulated: &Path) -> Result<Arc<dyn Driver>, DriverError> {
+    match host.kind {
+        HypervisorKind::Simulated => Ok(Arc::new(SimulatedDriver::open(host, simulated)?)),
+        HypervisorKind::Libvirt => {
+            let remote = Arc::new(SshRemote::new(SshConfig {
+                host: host.name.clone(),
+                address: host.address.clone(),
+                key_file: host.key_file.as_ref().map(PathBuf::from),
+                agent_socket: environment::ssh_agent(),
+                pinned: host.host_keys.clone(),
+                connect_timeout: SshConfig::CONNECT_TIMEOUT,
+            })?);
+            let guard = Arc::new(ShellGuard::new(remote.clone()));
+            Ok(Arc::new(LibvirtDriver::new(host, remote, guard)))
+        }
+    }
+}
+
+/// The drivers of the hosts in the catalogue. A host's driver, and with it the connection, is kept
+/// until the host's description changes.
+pub(crate) struct CatalogDrivers {
+    catalog: Arc<dyn Catalog>,
+    simulated: PathBuf,
+    known: Mutex<HashMap<HostName, (Host, Arc<dyn Driver>)>>,
+}
+
+impl CatalogDrivers {
+    pub(crate) fn new(catalog: Arc<dyn Catalog>, dir: &DataDir) -> Self {
+        Self { catalog, simulated: dir.simulated(), known: Mutex::default() }
+    }
+}
+
+#[async_trait]
+impl Drivers for CatalogDrivers {
+    async fn host(&self, name: &HostName) -> Result<Host, Fault> {
+        self.catalog.host(name).await.map_err(|error| error.fault())
+    }
+
+    async fn driver(&self, name: &HostName) -> Result<Arc<dyn Driver>, Fault> {
+        let host = self.host(name).await?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((described, driver)) = known.get(name)
+            && *described == host
+        {
+            return Ok(Arc::clone(driver));
+        }
+        let made = driver(host.clone(), &self.simulated).map_err(|error| error.fault())?;
+        known.insert(name.clone(), (host, Arc::clone(&made)));
+        Ok(made)
+    }
+}
