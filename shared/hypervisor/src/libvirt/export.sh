@@ -173,7 +173,7 @@ refuse_foreign_job() {
     *'not running'*) fail 20 'the VM was stopped meanwhile' ;;
     0,*'Job type:'*None*) ;;
     0,*)
-        operation=$(printf '%s\n' "$info" | sed -n 's/^Operation: *//p')
+        operation=$(printf '%s\n' "$info" | sed -n 's/^Operation: *//p' | tr -d ' ')
         if [ "$operation" != Backup ] || ! backup_is_ours "$1"; then
             fail 21 "another program has a job on it (${operation:-unknown})"
         fi

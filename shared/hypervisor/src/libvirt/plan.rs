@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drs_model::{DiskContent, HypervisorKind, JobId, VmName};
+use drs_transport::Argv;
 
 use super::domain::{self, Facts, Wanted};
 use super::parse::{self, HostCapabilities};
@@ -135,9 +136,10 @@ impl LibvirtDriver {
 
     /// Every network device of the host: bridges, and what a VM can be attached to directly.
     async fn bridges(&self) -> Result<BTreeSet<String>, DriverError> {
-        let argv = drs_transport::Argv::new("ls").arg("/sys/class/net");
-        let names = self.ask(None, "ls /sys/class/net", &argv).await?;
-        Ok(names.lines().map(str::to_owned).collect())
+        let argv = Argv::new("cat").arg("/proc/net/dev");
+        let table = self.ask(None, "reading /proc/net/dev", &argv).await?;
+        let name = |line: &str| Some(line.split_once(':')?.0.trim().to_owned());
+        Ok(table.lines().filter_map(name).collect())
     }
 
     async fn host_capabilities(&self) -> Result<HostCapabilities, DriverError> {
