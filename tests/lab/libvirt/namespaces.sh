@@ -22,6 +22,7 @@ missing() {
 }
 
 prepare() {
+  unshare -m -n -p -f true 2>/dev/null || die "may not make namespaces here (in a container: run it privileged)"
   alive "$DRS_LAB/hub.pid" && return
   spawn "$DRS_LAB/hub.pid" unshare -n sleep infinity
   await "the lab's network" own_network "$(pid_in "$DRS_LAB/hub.pid")"
