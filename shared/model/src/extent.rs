@@ -15,9 +15,9 @@ impl Extent {
     /// Largest extent that is passed at once: 1 MiB.
     pub const BYTES_MAX: usize = 1024 * 1024;
 
-    /// The first byte behind it.
+    /// The first byte behind it; `u64::MAX` when there can be none.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.offset + self.data.len() as u64
+        self.offset.saturating_add(self.data.len() as u64)
     }
 }
