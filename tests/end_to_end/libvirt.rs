@@ -53,7 +53,8 @@ fn a_stopped_vm_is_backed_up_and_restored_beside_the_old_one() {
 
     let copy = format!("{}-copy", guest.name);
     let to = format!("{DC}/{copy}");
-    drs.run(&["restore", "latest", "--vm", &guest.reference(), "--to", &to, "--start"]).ok();
+    let latest = format!("latest:{}", guest.reference());
+    drs.run(&["restore", &latest, "--to", &to, "--start"]).ok();
     let line = guest.console(DC, &copy, &format!("@MARKER {}", guest.marker));
     assert!(line.contains("boots=00000001"), "{line}");
     drs_tests::lab::remove(lab, DC, &copy);
