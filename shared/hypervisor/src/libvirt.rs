@@ -196,10 +196,10 @@ impl Driver for LibvirtDriver {
     async fn write_disk(
         &self,
         grip: &Grip,
-        plan: &ImportPlan,
+        _plan: &ImportPlan,
         disk: &PlannedDisk,
     ) -> Result<Box<dyn DiskSink>, DriverError> {
-        self.sink(grip, plan, disk).await
+        self.sink(grip, disk).await
     }
 
     fn check_command(&self, plan: &ImportPlan) -> Option<Argv> {

@@ -31,11 +31,10 @@ impl LibvirtDriver {
     pub(super) async fn sink(
         &self,
         grip: &Grip,
-        _plan: &ImportPlan,
         disk: &PlannedDisk,
     ) -> Result<Box<dyn DiskSink>, DriverError> {
-        let login = self.ask(None, "id", &script(RUN, "drs-run")).await?;
-        let socket = format!("{}/drs-{}.{}.sock", login.trim(), grip.job, disk.name);
+        let run = self.ask(None, "id", &script(RUN, "drs-run")).await?;
+        let socket = format!("{}/drs-{}.{}.sock", run.trim(), grip.job, disk.name);
         let argv = Argv::new("qemu-nbd").args([
             "--cache=writeback",
             "--discard=unmap",

@@ -38,6 +38,7 @@ find_vm() {
 
 # has_disks UUID [STAGING FINAL]...: whether every final file is a disk of that VM
 has_disks() {
+    [ $# -gt 1 ] || return 1
     disks=$(v domblklist --inactive "$1" | sed -n 's|^ *[^ ]* *\(/.*\)$|\1|p')
     shift
     while [ $# -gt 0 ]; do
@@ -135,7 +136,7 @@ undefine() {
 
 relink() {
     while [ $# -gt 0 ]; do
-        [ "$1" -ef "$2" ] || ln -- "$2" "$1" || exit 1
+        [ "$1" -ef "$2" ] || ! exists "$2" || ln -- "$2" "$1" || exit 1
         shift 2
     done
 }

@@ -6,6 +6,9 @@ use drs_model::{Disk, Firmware, Nic, VmName, VmSpec};
 
 use super::xml::Element;
 
+/// A guest sees whole sectors, whatever the length of an image file.
+const SECTOR_BYTES: u64 = 512;
+
 /// The neutral form of a domain; `sizes` are the disks' sizes by name.
 pub(super) fn spec(domain: &Element, sizes: &BTreeMap<String, u64>) -> Result<VmSpec, String> {
     let name = domain.at("name").map_or("", Element::text);
@@ -65,7 +68,12 @@ fn disk(disk: &Element, sizes: &BTreeMap<String, u64>) -> (u32, Disk) {
     let reason = unprotected_reason(disk);
     let format = disk.at("driver").and_then(|driver| driver.attribute("type"));
     let disk = Disk {
-        size_bytes: sizes.get(&name).copied().unwrap_or_default(),
+        size_bytes: sizes
+            .get(&name)
+            .copied()
+            .unwrap_or_default()
+            .checked_next_multiple_of(SECTOR_BYTES)
+            .unwrap_or_default(),
         name,
         source: disk_source(disk).unwrap_or_default(),
         format: format.unwrap_or("raw").to_owned(),

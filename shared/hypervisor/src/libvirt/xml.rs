@@ -77,7 +77,10 @@ impl Element {
         }
     }
 
-    fn close(open: &mut [Self], element: Self) -> Option<Self> {
+    fn close(open: &mut [Self], mut element: Self) -> Option<Self> {
+        if !element.children.is_empty() {
+            element.text.clear();
+        }
         match open.last_mut() {
             None => Some(element),
             Some(parent) => {

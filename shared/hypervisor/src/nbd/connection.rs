@@ -165,7 +165,7 @@ impl Connection {
             (wire::CHUNK_HOLE, 12) => {
                 Ok(Body::Hole { offset: self.u64().await?, length: self.u32().await? })
             }
-            (wire::CHUNK_STATUS, 12..) if (length - 4) % 8 == 0 => {
+            (wire::CHUNK_STATUS, 12..) if (length - 4).is_multiple_of(8) => {
                 let context = self.u32().await?;
                 let payload = self.payload(length - 4).await?;
                 let runs = payload.chunks_exact(8).filter_map(|run| {

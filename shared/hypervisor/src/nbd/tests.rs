@@ -49,7 +49,7 @@ impl Server {
 }
 
 /// An image with data at the given offsets, the rest a hole.
-fn image(folder: &Path, format: &str, size: usize, data: &[(usize, Vec<u8>)]) -> PathBuf {
+async fn image(folder: &Path, format: &str, size: usize, data: &[(usize, Vec<u8>)]) -> PathBuf {
     let raw = folder.join("image.raw");
     let file = std::fs::File::create(&raw).expect("a file");
     file.set_len(size as u64).expect("its size");
@@ -60,10 +60,11 @@ fn image(folder: &Path, format: &str, size: usize, data: &[(usize, Vec<u8>)]) ->
         return raw;
     }
     let path = folder.join("image.qcow2");
-    let done = std::process::Command::new("qemu-img")
+    let done = Command::new("qemu-img")
         .args(["convert", "-f", "raw", "-O", format])
         .args([&raw, &path])
-        .status();
+        .status()
+        .await;
     assert!(done.expect("qemu-img").success());
     path
 }
@@ -107,7 +108,7 @@ async fn a_sparse_image_is_read_in_rising_order_without_its_holes() {
             (100 * MIB, noise(9 * MIB, 2)),
             (size - 5000, noise(5000, 3)),
         ];
-        let path = image(folder.path(), format, size, &data);
+        let path = image(folder.path(), format, size, &data).await;
         let server = Server::start(&path, format, &["--read-only"]).await;
         let mut reader = Reader::open(server.connect().await, "vda").await.expect("an export");
         assert_eq!(reader.size_bytes(), size as u64);
@@ -131,11 +132,12 @@ async fn an_empty_disk_and_a_large_one_cost_nothing() {
     for size in [0, 5_u64 << 40] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("image.qcow2");
-        let done = std::process::Command::new("qemu-img")
+        let done = Command::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2"])
             .arg(&path)
             .arg(size.to_string())
-            .status();
+            .status()
+            .await;
         assert!(done.expect("qemu-img").success());
         let server = Server::start(&path, "qcow2", &["--read-only"]).await;
         let mut reader = Reader::open(server.connect().await, "vda").await.expect("an export");
@@ -148,7 +150,7 @@ async fn an_empty_disk_and_a_large_one_cost_nothing() {
 async fn what_is_written_is_read_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let size = 64 * MIB + 512;
-    let path = image(folder.path(), "qcow2", size, &[]);
+    let path = image(folder.path(), "qcow2", size, &[]).await;
     let bytes = noise(20 * MIB + 77, 9);
     let server = Server::start(&path, "qcow2", &["--cache=writeback", "--discard=unmap"]).await;
     let mut writer = Writer::open(server.connect().await, "vda").await.expect("an export");
@@ -168,7 +170,7 @@ async fn what_is_written_is_read_back() {
 #[tokio::test]
 async fn a_wrong_name_and_a_read_only_export_are_refused_in_words() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = image(folder.path(), "raw", MIB, &[(0, noise(MIB, 4))]);
+    let path = image(folder.path(), "raw", MIB, &[(0, noise(MIB, 4))]).await;
     let server = Server::start(&path, "raw", &["--read-only"]).await;
     let wrong = Reader::open(server.connect().await, "vdb").await.err().expect("no such export");
     assert!(
@@ -182,7 +184,7 @@ async fn a_wrong_name_and_a_read_only_export_are_refused_in_words() {
 #[tokio::test]
 async fn a_write_beyond_the_end_is_refused_before_it_is_sent() {
     let folder = tempfile::tempdir().expect("a folder");
-    let path = image(folder.path(), "raw", MIB, &[]);
+    let path = image(folder.path(), "raw", MIB, &[]).await;
     let server = Server::start(&path, "raw", &[]).await;
     let mut writer = Writer::open(server.connect().await, "vda").await.expect("an export");
     let extent = Extent { offset: 1, data: Bytes::from(vec![1; MIB]) };
@@ -193,7 +195,7 @@ async fn a_write_beyond_the_end_is_refused_before_it_is_sent() {
 async fn a_killed_server_is_an_error_on_both_sides() {
     let folder = tempfile::tempdir().expect("a folder");
     let size = 64 * MIB;
-    let path = image(folder.path(), "raw", size, &[(0, noise(size, 5))]);
+    let path = image(folder.path(), "raw", size, &[(0, noise(size, 5))]).await;
     let mut server = Server::start(&path, "raw", &[]).await;
     let mut reader = Reader::open(server.connect().await, "vda").await.expect("an export");
     let mut writer = Writer::open(server.connect().await, "vda").await.expect("an export");
