@@ -1,5 +1,6 @@
 //! What the tests that cross crates share: the built product, its data directories, and the lab.
 #![allow(clippy::disallowed_methods)] // tests start the product and the lab, and read where it is
 
+pub mod engine;
 pub mod lab;
 pub mod product;

