@@ -9,7 +9,7 @@ mod tests;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use drs_runtime::environment;
 
 use crate::exit::Exit;
@@ -47,9 +47,23 @@ fn long_help() -> String {
         .collect();
     format!(
         "{FIRST_STEPS}\n\nExit codes:\n{codes}\nErrors go to standard error: what and why, what to \
-         do, a stable code; with --json as one\nJSON document there. Standard output carries \
-         nothing but what was asked for."
+         do, a stable code; with --json its last\nline is one JSON document instead. Standard \
+         output carries nothing but what was asked for."
     )
+}
+
+/// The command that a command line names, for example `drs pair add`.
+pub(crate) fn command_of(words: &[String]) -> String {
+    let root = Cli::command();
+    let mut here = &root;
+    let mut named = vec![here.get_name()];
+    for word in words {
+        if let Some(command) = here.find_subcommand(word) {
+            here = command;
+            named.push(here.get_name());
+        }
+    }
+    named.join(" ")
 }
 
 /// What every command takes.

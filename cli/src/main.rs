@@ -49,11 +49,11 @@ fn ended(output: Output, outcome: Outcome<Exit>) -> ExitCode {
 /// The command line cannot be understood, or it asks for help or the version.
 fn refused(error: &clap::Error) -> ExitCode {
     if error.exit_code() == 0 {
-        return ended(
-            Output::new(false),
-            Output::new(false).text(&error.render().to_string()).map(|()| Exit::Success),
-        );
+        let output = Output::new(false);
+        return ended(output, output.text(&error.render().to_string()).map(|()| Exit::Success));
     }
-    let output = Output::new(std::env::args_os().any(|arg| arg == "--json"));
-    ended(output, Err(output::usage_failure(error)))
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let output = Output::new(words.iter().any(|word| word == "--json"));
+    ended(output, Err(output::usage_failure(error, &args::command_of(&words))))
 }

@@ -6,7 +6,6 @@ pub(crate) mod view;
 
 use std::io::{self, IsTerminal, Write};
 
-use clap::error::{ContextKind, ContextValue};
 use drs_model::Fault;
 use serde::Serialize;
 use serde_json::json;
@@ -128,25 +127,14 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-/// What is wrong with a command line.
-pub(crate) fn usage_failure(error: &clap::Error) -> Failure {
+/// What is wrong with a command line; `command` is as much of it as names the command.
+pub(crate) fn usage_failure(error: &clap::Error, command: &str) -> Failure {
     let rendered = error.render().to_string();
     let mut parts = rendered.split("\n\n");
-    let first = parts.next().unwrap_or_default();
-    let message: Vec<&str> = first.lines().map(str::trim).collect();
-    let message = message.join(" ").trim_start_matches("error: ").to_owned();
+    let first: Vec<&str> = parts.next().unwrap_or_default().lines().map(str::trim).collect();
+    let message = first.join(" ").trim_start_matches("error: ").to_owned();
     let tip = parts.find_map(|part| part.trim().strip_prefix("tip: "));
-    let command = match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
-        _ => String::new(),
-    };
-    let command: Vec<&str> = command
-        .trim_start_matches("Usage:")
-        .split_whitespace()
-        .take_while(|word| !word.starts_with(['-', '<', '[']))
-        .collect();
-    let command = if command.is_empty() { "drs".to_owned() } else { command.join(" ") };
     let see = format!("See `{command} --help`.");
-    let remedy = tip.map_or(see.clone(), |tip| format!("Note that {}. {see}", tip.trim()));
+    let remedy = tip.map_or_else(|| see.clone(), |tip| format!("Note: {}. {see}", tip.trim()));
     Failure::invalid(message, remedy)
 }

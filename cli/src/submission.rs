@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use drs_backend::submit;
-use drs_model::{Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId};
+use drs_model::{Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction};
 use drs_runtime::clock;
 use serde::Serialize;
 use uuid::Uuid;
@@ -107,7 +107,7 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
     let took = units::between(job.started_at.unwrap_or(job.created_at), job.updated_at);
     match (&job.spec, point) {
         (JobSpec::Backup { vm }, Some(point)) => format!(
-            "recovery point {} of {vm}: {} in {} stored, {} at {}, took {took}",
+            "recovery point {} of {vm}: {}, {} stored, {} at {}, took {took}",
             point.id,
             units::bytes(point.size_bytes),
             units::bytes(point.stored_bytes),
@@ -120,6 +120,13 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
         }
         (JobSpec::Verify { point }, _) => {
             format!("recovery point {point} is sound, took {took}")
+        }
+        (JobSpec::Power { vm, action }, _) => {
+            let done = match action {
+                PowerAction::Start => "runs",
+                PowerAction::Shutdown | PowerAction::Stop => "is off",
+            };
+            format!("{vm} {done}, took {took}")
         }
         (spec, _) => format!("{} of {} is done, took {took}", spec.kind(), spec.subject()),
     }

@@ -1,1 +1,114 @@
+use super::*;
 
+fn parse(line: &str) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(std::iter::once("drs").chain(line.split_whitespace()))
+}
+
+fn refused(line: &str) -> String {
+    parse(line).expect_err(line).render().to_string()
+}
+
+/// Every command line that the product promises.
+const LINES: &[&str] = &[
+    "init --vault /srv/vault",
+    "serve",
+    "host add dc1 --address root@10.0.0.1:22 --site dc --key id --images /srv --slots 4",
+    "host add lab --driver simulated --address vms=4,disk_mib=64 --site lab",
+    "host list",
+    "host check dc1",
+    "host remove dc1",
+    "vm list dc1",
+    "vm show dc1/web1",
+    "pair add web --source dc1/web1 --target rc1 --network br0=br1 --network br2=br3 --storage vda=/srv --new-macs",
+    "pair list",
+    "pair edit web --target rc2/web2 --network br0= --new-macs=false",
+    "pair remove web",
+    "backup dc1/web1 --detach --key nightly",
+    "backup web --dry-run",
+    "restore latest --pair web --start",
+    "restore 0199a5c1 --to rc1/web2 --network a=b --storage vda=/srv --new-macs --dry-run",
+    "restore latest:dc1/web1 --to rc1 --as web2 --detach",
+    "point list --vm dc1/web1",
+    "point show 0199a5c1",
+    "point verify 0199a5c1 --detach",
+    "point remove 0199a5c1 --yes --last",
+    "job list --state running --state needs_operator --vm dc1/web1",
+    "job show 0199a5c1",
+    "job log 0199a5c1 --follow",
+    "job watch 0199a5c1",
+    "job cancel 0199a5c1",
+    "power start dc1/web1",
+    "power shutdown dc1/web1",
+    "power stop dc1/web1 --json --data-dir /srv/drs",
+    "completions bash",
+];
+
+#[test]
+fn the_promised_command_lines_are_understood() {
+    Cli::command().debug_assert();
+    for line in LINES {
+        if let Err(error) = parse(line) {
+            panic!("{line}: {error}");
+        }
+    }
+}
+
+#[test]
+fn every_command_has_an_example_in_its_help() {
+    fn visit(command: &clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        if command.has_subcommands() {
+            command.get_subcommands().for_each(|inner| visit(inner, &path));
+            return;
+        }
+        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(after.contains(path.trim()), "{path}: no example");
+        assert!(command.get_about().is_some(), "{path}: no help");
+    }
+    visit(&Cli::command(), "");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_the_rule() {
+    let long_name = format!("backup dc1/{}", "x".repeat(81));
+    let cases = [
+        ("backup dc1/a;touch", "';' is not allowed"),
+        ("backup dc1/../../etc", "must begin with a letter or a digit"),
+        ("backup dc1/-rf", "must begin with a letter or a digit"),
+        (&long_name, "81 bytes, 80 are allowed"),
+        ("vm show web1", "HOST/VM"),
+        ("restore latest", "--pair"),
+        ("restore latest --pair web --to rc1", "cannot be used with"),
+        ("restore latest --pair web --network a=b", "cannot be used with"),
+        ("restore abc --to rc1", "36 hexadecimal digits"),
+        ("restore latestdc1 --to rc1", "latest:HOST/VM"),
+        ("pair add p --source a/b --target c --storage vda=relative", "begins with /"),
+        ("pair add p --source a/b --target c --storage vda=/a/../b", "no .."),
+        ("pair add p --source a/b --target c --network br0", "OLD=NEW"),
+        ("host add h --address a --site s --slots 65", "65 is not in 1..=64"),
+        ("host add h --address a --site s --accept-key MD5:aa", "SHA256:"),
+        ("host add h --address a --site s --driver xen", "libvirt, simulated"),
+        ("job list --state asleep", "needs_operator"),
+    ];
+    for (line, rule) in cases {
+        let told = refused(line);
+        assert!(told.contains(rule), "{line}: {told}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_command_whose_help_helps() {
+    let words = |line: &str| -> Vec<String> { line.split(' ').map(str::to_owned).collect() };
+    assert_eq!(command_of(&words("--data-dir /x pair add p")), "drs pair add");
+    assert_eq!(command_of(&words("backup")), "drs backup");
+    assert_eq!(command_of(&[]), "drs");
+}
+
+#[test]
+fn the_help_tells_the_first_steps_and_every_exit_code() {
+    let help = Cli::command().render_long_help().to_string();
+    assert!(help.contains("drs init"));
+    for exit in Exit::ALL {
+        assert!(help.contains(exit.meaning()), "{}", exit.meaning());
+    }
+}

@@ -5,7 +5,7 @@ use drs_model::{
     DiskContent, Fault, FaultCode, Job, JobSpec, Phase, PointId, RecoveryPoint, VmRef,
 };
 use drs_runtime::clock;
-use drs_vault::{StoredPoint, Vault};
+use drs_vault::Vault;
 use serde::Serialize;
 
 use crate::args::jobs::PointCommand;
@@ -79,7 +79,7 @@ async fn show(vault: &dyn Vault, output: Output, id: &IdPrefix) -> Outcome<Exit>
             ("state", point.summary.proof()),
             (
                 "size",
-                format!("{} in {} stored", units::bytes(*size_bytes), units::bytes(*stored_bytes)),
+                format!("{}, {} stored", units::bytes(*size_bytes), units::bytes(*stored_bytes)),
             ),
         ]);
         format!("{head}\n{}", content_table(&point.manifest.disks))
@@ -121,7 +121,7 @@ impl Removal {
         });
         let last_good = find::is_good(&stored) && good.next().is_none();
         let read_by = readers(place, id).await?.iter().map(|job| job.id).collect();
-        Ok(Self { point: view(&stored), last_good, read_by })
+        Ok(Self { point: PointView::from(&stored), last_good, read_by })
     }
 
     fn text(&self, verb: &str) -> String {
@@ -173,10 +173,6 @@ impl Removal {
             )),
         }
     }
-}
-
-fn view(stored: &StoredPoint) -> PointView {
-    PointView::from(stored)
 }
 
 /// Unfinished jobs that read a point.

@@ -57,7 +57,7 @@ mod tests {
         let table = Table::new(["NAME", "STATE"])
             .row(["büro-pc".into(), "running".into()])
             .row(["a\x1b[2J".into(), "off".into()]);
-        assert_eq!(table.to_string(), "NAME     STATE\nbüro-pc  running\na\u{fffd}[2J   off\n");
+        assert_eq!(table.to_string(), "NAME     STATE\nbüro-pc  running\na\u{fffd}[2J    off\n");
     }
 
     #[test]

@@ -1,0 +1,7 @@
+//! The `drs` binary from the outside, on simulated hosts: answers, messages, exit codes.
+
+mod bench;
+mod jobs;
+mod points;
+mod refusals;
+mod serve;
