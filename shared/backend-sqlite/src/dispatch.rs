@@ -5,6 +5,9 @@
 //! while it is taken, it is available at once under a new tag, which the acknowledgement of the
 //! older delivery does not touch. So a wake that comes while a worker still puts the job's last
 //! message away is never lost, and a sweep brings back what a dead worker took.
+//!
+//! A caller that drops `next` half way may leave a message taken, which then comes back after
+//! [`HIDDEN`]: give it a short `wait` and let it end.
 
 use std::time::Duration;
 

@@ -7,7 +7,7 @@
 //! | [`Catalog`] | hosts and pairs | restored from a copy; nothing derives it |
 //! | [`Events`] | job logs and progress | gone; no decision rests on it |
 //!
-//! A job is submitted by [`submit`]: the record first, then the message. A crash between the two
+//! A job is submitted by [`submit()`]: the record first, then the message. A crash between the two
 //! leaves a record that the sweeper finds.
 //!
 //! Every adapter passes the suite in `conformance` (feature `conformance`).
