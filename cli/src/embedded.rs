@@ -77,6 +77,11 @@ fn config(place: &Place, name: &str) -> WorkerConfig {
 /// Sees a job through: watches it while `drs serve` runs, else runs it here. `None` when the user
 /// interrupted; the job then goes on elsewhere or later.
 pub(crate) async fn see_through(place: &Place, output: Output, id: JobId) -> Outcome<Option<Job>> {
+    if let Some(job) = place.backend.store.get(id).await?
+        && job.state.is_terminal()
+    {
+        return Ok(Some(job));
+    }
     let shutdown = Shutdown::new();
     signals::stop_on_signals(shutdown.clone(), || ())
         .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;

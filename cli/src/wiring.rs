@@ -55,12 +55,18 @@ pub(crate) fn driver(host: Host, simulated: &Path) -> Result<Arc<dyn Driver>, Dr
     }
 }
 
+/// A driver, and the description that it was made from.
+struct Made {
+    host: Host,
+    driver: Arc<dyn Driver>,
+}
+
 /// The drivers of the hosts in the catalogue. A host's driver, and with it the connection, is kept
 /// until the host's description changes.
 pub(crate) struct CatalogDrivers {
     catalog: Arc<dyn Catalog>,
     simulated: PathBuf,
-    known: Mutex<HashMap<HostName, (Host, Arc<dyn Driver>)>>,
+    known: Mutex<HashMap<HostName, Made>>,
 }
 
 impl CatalogDrivers {
@@ -78,13 +84,11 @@ impl Drivers for CatalogDrivers {
     async fn driver(&self, name: &HostName) -> Result<Arc<dyn Driver>, Fault> {
         let host = self.host(name).await?;
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((described, driver)) = known.get(name)
-            && *described == host
-        {
-            return Ok(Arc::clone(driver));
+        if let Some(made) = known.get(name).filter(|made| made.host == host) {
+            return Ok(Arc::clone(&made.driver));
         }
-        let made = driver(host.clone(), &self.simulated).map_err(|error| error.fault())?;
-        known.insert(name.clone(), (host, Arc::clone(&made)));
-        Ok(made)
+        let driver = driver(host.clone(), &self.simulated).map_err(|error| error.fault())?;
+        known.insert(name.clone(), Made { host, driver: Arc::clone(&driver) });
+        Ok(driver)
     }
 }

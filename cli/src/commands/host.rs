@@ -1,8 +1,9 @@
 //! `drs host`
 
 use drs_hypervisor::{DriverError, HostReport};
-use drs_model::{Fault, FaultCode, Host, HostName, HypervisorKind};
-use drs_transport::TransportError;
+use drs_model::{Fault, FaultCode, Host, HostName};
+use drs_runtime::environment;
+use drs_transport::{Argv, TransportError};
 use serde::Serialize;
 
 use crate::args::catalog::{HostAddArgs, HostCommand};
@@ -62,7 +63,7 @@ async fn add(place: &Place, output: Output, args: HostAddArgs) -> Outcome<Exit> 
         Ok(driver) => driver.check().await,
         Err(error) => Err(error),
     };
-    let report = report.map_err(|error| not_added(&error, &host))?;
+    let report = report.map_err(|error| not_added(place, &error, &host))?;
     place.backend.catalog.add_host(&host).await?;
     let checked = Checked { host, report };
     output.answer(&checked, || checked.text())?;
@@ -93,7 +94,7 @@ fn described(args: &HostAddArgs) -> Outcome<Host> {
 }
 
 /// Why a host was not added. For a key, the remedy is the whole command that accepts it.
-fn not_added(error: &DriverError, host: &Host) -> Failure {
+fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
     let mut fault = error.fault();
     if let DriverError::Transport(
         TransportError::KeyUnknown { fingerprint, .. }
@@ -104,30 +105,30 @@ fn not_added(error: &DriverError, host: &Host) -> Failure {
         fault.remedy = format!(
             "Compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on the \
              host; if it is the same: {}",
-            add_command(host, fingerprint)
+            add_command(place, host, fingerprint)
         );
     }
     fault.into()
 }
 
-/// The command that adds the host with this key.
-fn add_command(host: &Host, fingerprint: &str) -> String {
-    let mut words = vec!["drs host add".to_owned(), host.name.to_string()];
-    words.push(format!("--address {} --site {}", host.address, host.site));
-    if host.kind != HypervisorKind::Libvirt {
-        words.push(format!("--driver {}", host.kind));
+/// The command that adds the host with this key, ready for a shell.
+fn add_command(place: &Place, host: &Host, fingerprint: &str) -> String {
+    let mut command = Argv::new("drs");
+    if environment::default_data_dir().as_deref() != Some(place.dir.root()) {
+        command = command.args(["--data-dir".to_owned(), place.dir.root().display().to_string()]);
     }
+    command = command.args(["host", "add", host.name.as_str(), "--address", &host.address]);
+    command = command.args(["--site", host.site.as_str()]);
     if let Some(key) = &host.key_file {
-        words.push(format!("--key {key}"));
+        command = command.args(["--key", key]);
     }
     if let Some(images) = &host.image_dir {
-        words.push(format!("--images {images}"));
+        command = command.args(["--images", images]);
     }
     if host.slots != Host::SLOTS_DEFAULT {
-        words.push(format!("--slots {}", host.slots));
+        command = command.arg("--slots").arg(host.slots.to_string());
     }
-    words.push(format!("--accept-key {fingerprint}"));
-    words.join(" ")
+    command.args(["--accept-key", fingerprint]).quoted()
 }
 
 async fn list(place: &Place, output: Output) -> Outcome<Exit> {

@@ -1,5 +1,5 @@
 //! A data directory of its own for each test, and `drs` run on it.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, reason = "tests start the product and their servers")]
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -76,6 +76,11 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).expect("the command's output")
 }
 
+/// A command of this machine, for the tests' own servers and keys.
+pub(crate) fn local(program: &str) -> Command {
+    Command::new(program)
+}
+
 /// Waits until there is an answer.
 pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -112,7 +117,7 @@ impl Bench {
     }
 
     fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drs"));
+        let mut command = local(env!("CARGO_BIN_EXE_drs"));
         command.env_clear().env("TZ", "UTC").arg("--data-dir").arg(self.data_dir()).args(words);
         command.stdin(Stdio::null());
         command

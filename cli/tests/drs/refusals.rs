@@ -55,17 +55,6 @@ fn a_pair_never_restores_onto_its_source() {
 }
 
 #[test]
-fn a_host_that_does_not_answer_is_5_and_is_not_added() {
-    let bench = Bench::new("vms=1");
-    let told =
-        bench.fails("host add dc1 --address root@127.0.0.1:1 --site dc", 5, "host_unreachable");
-    assert!(told.contains("dc1"), "{told}");
-    assert_eq!(bench.json("host list").as_array().map(Vec::len), Some(2));
-    bench.fails("host add dc1 --address root@:x --site dc", 2, "invalid_input");
-    bench.fails("host add dc1 --driver simulated --address vms=x --site dc", 2, "invalid_input");
-}
-
-#[test]
 fn every_mistake_of_the_configuration_is_told_at_once() {
     let bench = Bench::new("vms=1");
     let text = "[worker]\nslotz = 2\nlease_seconds = 0\n\n[log]\nformat = \"xml\"\n";
