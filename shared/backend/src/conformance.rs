@@ -24,7 +24,7 @@ pub use reference::differential;
 /// Seeds of the random series that are always run; one more is new each time.
 const SEEDS: [u64; 4] = [1, 2, 3, 4];
 /// Operations in each random series.
-const STEPS: usize = 1500;
+const STEPS: usize = 1000;
 
 /// The contract does not hold.
 #[derive(Debug, thiserror::Error)]

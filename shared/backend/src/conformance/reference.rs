@@ -181,10 +181,10 @@ impl Pair {
 
     async fn finish(&mut self, who: Driver<'_>) -> Verdict {
         let now = self.now;
-        let outcome = match self.dice.below(5) {
-            0..=1 => Outcome::Succeeded,
-            2 => Outcome::Failed(fault()),
-            3 => Outcome::Cancelled,
+        let outcome = match self.dice.below(10) {
+            0..=4 => Outcome::Succeeded,
+            5..=6 => Outcome::Failed(fault()),
+            7..=8 => Outcome::Cancelled,
             _ => Outcome::NeedsOperator(fault()),
         };
         let wanted = self.refer(|ledger| store::finish(ledger, now, &who, &outcome));
@@ -203,7 +203,14 @@ impl Pair {
         agree("published", self.backend.store.published(now, id).await, wanted)
     }
 
+    /// Often a job that holds something, so that the series does not come to a stop behind it.
     fn any_id(&mut self) -> JobId {
+        let held = self.ledger.held();
+        if let Some((_, holder)) = self.dice.recent(&held, held.len())
+            && self.dice.one_in(2)
+        {
+            return *holder;
+        }
         let known = self.dice.recent(&self.jobs, 20).map(|job| job.id);
         known.unwrap_or_else(|| JobId::from_key("nobody knows it"))
     }
