@@ -26,6 +26,8 @@ First steps:
 
 Every command explains itself with --help.";
 
+const GLOBAL: &str = "Options of every command";
+
 /// A disaster-recovery switch for virtual machines.
 ///
 /// Backs VMs up while they run, and brings them up again on another host. Without `drs serve` a
@@ -70,10 +72,10 @@ pub(crate) fn command_of(words: &[String]) -> String {
 #[derive(Debug, Args)]
 pub(crate) struct Globals {
     /// The data directory [default: /var/lib/drs for root, else ~/.local/share/drs]
-    #[arg(long, global = true, value_name = "DIR", env = environment::DATA_DIR)]
+    #[arg(long, global = true, value_name = "DIR", env = environment::DATA_DIR, help_heading = GLOBAL)]
     pub data_dir: Option<PathBuf>,
     /// Answer with one JSON document; times are UTC, sizes bytes
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
 }
 

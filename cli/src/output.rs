@@ -133,8 +133,8 @@ pub(crate) fn usage_failure(error: &clap::Error, command: &str) -> Failure {
     let mut parts = rendered.split("\n\n");
     let first: Vec<&str> = parts.next().unwrap_or_default().lines().map(str::trim).collect();
     let message = first.join(" ").trim_start_matches("error: ").to_owned();
-    let tip = parts.find_map(|part| part.trim().strip_prefix("tip: "));
-    let see = format!("See `{command} --help`.");
-    let remedy = tip.map_or_else(|| see.clone(), |tip| format!("Note: {}. {see}", tip.trim()));
-    Failure::invalid(message, remedy)
+    // Clap's other tips are about passing an unknown option as a value.
+    let similar = parts.find_map(|part| part.trim().strip_prefix("tip: a similar "));
+    let hint = similar.map(|tip| format!(" A similar {}.", tip.trim())).unwrap_or_default();
+    Failure::invalid(message, format!("See `{command} --help`.{hint}"))
 }

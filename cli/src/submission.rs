@@ -39,6 +39,8 @@ pub(crate) async fn run(
     match place.backend.store.get(id).await? {
         Some(known) => same_job(&known, &spec)?,
         None => {
+            // No worker starts without the vault, whatever the job.
+            place.vault()?;
             preflight.await?;
             let submitted = submit(&place.backend, id, spec.clone(), clock::now()).await?;
             same_job(submitted.job(), &spec)?;

@@ -20,10 +20,7 @@ pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outc
     if args.dry_run {
         return plan(place, output, &vm).await;
     }
-    let preflight = async {
-        place.vault()?;
-        protectable(&describe(place, &vm).await?, &vm)
-    };
+    let preflight = async { protectable(&describe(place, &vm).await?, &vm) };
     let spec = JobSpec::Backup { vm: vm.clone() };
     let id = args.submission.job_id();
     submission::run(place, output, &args.submission, id, spec, preflight).await

@@ -55,6 +55,20 @@ fn a_pair_never_restores_onto_its_source() {
 }
 
 #[test]
+fn a_point_goes_through_no_other_pair_and_latest_needs_a_vm() {
+    let bench = Bench::new("vms=2,backup_ms=100");
+    bench.ok("pair add web --source lab/vm-001 --target rc");
+    let point = bench.json("backup lab/vm-002")["id"].as_str().expect("an id").to_owned();
+    let told = bench.fails(&format!("restore {point} --pair web"), 2, "invalid_input");
+    assert!(told.contains("is of lab/vm-002, the pair web protects lab/vm-001"), "{told}");
+    bench.fails("restore latest --pair web", 3, "point_not_found");
+    let told = bench.fails("restore latest --to rc", 2, "invalid_input");
+    assert!(told.contains("latest:HOST/VM"), "{told}");
+    bench.fails("restore latest:lab/vm-002 --to rc/a --as b", 2, "invalid_input");
+    assert_eq!(bench.json("job list").as_array().map(Vec::len), Some(1), "nothing was submitted");
+}
+
+#[test]
 fn every_mistake_of_the_configuration_is_told_at_once() {
     let bench = Bench::new("vms=1");
     let text = "[worker]\nslotz = 2\nlease_seconds = 0\n\n[log]\nformat = \"xml\"\n";

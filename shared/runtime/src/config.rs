@@ -1,6 +1,6 @@
 //! The configuration file `drs.toml`.
 //!
-//! The file is held against one table of keys ([`schema`]), and everything that is wrong with it is
+//! The file is held against one table of keys (`schema`), and everything that is wrong with it is
 //! told at once, with line numbers. A key that is not in the file has its default; a missing file
 //! is an empty one.
 
