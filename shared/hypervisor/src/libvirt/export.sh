@@ -183,21 +183,21 @@ refuse_foreign_job() {
 }
 
 warn() {
-    printf 'WARN %s\n' "$(printf '%s' "$1" | tr '\n' ' ')"
+    printf 'WARN %s: %s\n' "$1" "$(printf '%s' "${2:-no answer in time}" | sed 's/^error: //' | tr '\n' ' ')"
 }
 
 freeze() {
     level=crash
     [ "$2" = yes ] || return 0
     if ! why=$(v 10 qemu-agent-command "$1" '{"execute":"guest-ping"}' --timeout 5 2>&1); then
-        warn "the guest agent does not answer: $why"
+        warn "the guest agent does not answer" "$why"
         return 0
     fi
     : >"$run/drs-$job.frozen" || return 0
     if why=$(v 20 domfsfreeze "$1" 2>&1); then
         level=file_system
     else
-        warn "the guest agent could not freeze the file systems: $why"
+        warn "the guest agent could not freeze the file systems" "$why"
         thaw "$job" "$1"
     fi
 }
@@ -212,7 +212,7 @@ begin() {
         case $why in
         *'state change lock'*) fail 21 "$why" ;;
         esac
-        warn "no mark for later incremental backups: $why"
+        warn "no mark for later incremental backups" "$why"
     fi
     why=$(v 45 backup-begin "$1" "$files/backup.xml" 2>&1) || fail 1 "$why"
 }
@@ -232,7 +232,7 @@ open_export() {
     if [ "$level" = file_system ]; then
         thaw "$job" "$uuid" || exit 1
         case $thawed in
-        *' 0 '*) level=crash; warn 'the guest thawed by itself before the backup began' ;;
+        *' 0 '*) level=crash; warn 'the guest thawed by itself before the backup began' "$thawed" ;;
         esac
     fi
     printf 'AT %s\nLEVEL %s\n' "$at" "$level"
