@@ -6,11 +6,10 @@ pub(crate) mod view;
 
 use std::io::{self, IsTerminal, Write};
 
-use drs_model::Fault;
+use drs_model::{Fault, FaultCode};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 
 /// Where a command's answer and messages go.
@@ -65,10 +64,12 @@ impl Output {
         match written.and_then(|()| stdout.flush()) {
             // Who reads has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(Failure::ending(
-                Fault::internal(format!("standard output cannot be written: {error}")),
-                Exit::Internal,
-            )),
+            Err(error) => Err(Fault::permanent(
+                FaultCode::Internal,
+                format!("standard output cannot be written: {error}"),
+                "What was asked for is done; send its answer to where it can be written.",
+            )
+            .into()),
             Ok(()) => Ok(()),
         }
     }
