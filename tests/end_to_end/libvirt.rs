@@ -94,6 +94,7 @@ fn jobs_submitted_to_a_server_are_done_by_it_and_can_be_watched_and_cancelled() 
     assert_eq!(drs.settled(&id), "succeeded");
     assert!(drs.run(&["job", "log", &id]).ok().stdout.contains("recovery point"));
     drs.run(&["point", "verify", &id]).ok();
-    drs.run(&["job", "cancel", &id]).fails(4, &["succeeded"]);
+    let late = drs.run(&["job", "cancel", &id]).ok();
+    assert!(late.stdout.contains("over already"), "{}", late.stdout);
     server.terminate();
 }

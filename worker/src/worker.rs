@@ -53,8 +53,9 @@ impl WorkerConfig {
     }
 }
 
-/// How long a slot waits for a message before it looks at the shutdown signal again.
-const MESSAGE_WAIT: Duration = Duration::from_secs(5);
+/// How long a slot waits for a message before it looks at the shutdown signal again. A request for a
+/// message is never given up half way: the message would be hidden from others for a while.
+const MESSAGE_WAIT: Duration = Duration::from_millis(500);
 /// Pause after the store or the dispatch failed.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -108,11 +109,7 @@ struct Slot {
 impl Slot {
     async fn run(self) {
         while !self.shutdown.is_draining() {
-            let delivery = tokio::select! {
-                () = self.shutdown.draining() => return,
-                delivery = self.means.backend.dispatch.next(self.classes, MESSAGE_WAIT) => delivery,
-            };
-            let handled = match delivery {
+            let handled = match self.means.backend.dispatch.next(self.classes, MESSAGE_WAIT).await {
                 Ok(Some(delivery)) => self.take(delivery).await,
                 Ok(None) => Ok(()),
                 Err(error) => Err(error),

@@ -367,6 +367,11 @@ impl Session {
 
     fn forward(&mut self, n: usize, now: Timestamp, out: &mut Vec<Action>) {
         let Some(step) = self.plan.get(n).copied() else { return };
+        let held_ahead = self.plan.iter().skip(n).any(|step| step.mode == StepMode::Held);
+        if self.holding && !held_ahead {
+            self.holding = false;
+            out.push(Action::Release);
+        }
         if !self.ready_for(step.mode, out) {
             return;
         }
