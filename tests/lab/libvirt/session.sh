@@ -56,7 +56,7 @@ X
 host_environment() {
   local dir=$DRS_LAB/$1
   printf '%s\n' "DRS_LAB_HOST=$dir" "XDG_RUNTIME_DIR=$dir/run" "XDG_CONFIG_HOME=$dir/config" \
-    "XDG_CACHE_HOME=$dir/cache" "XDG_DATA_HOME=$dir/data" \
+    "XDG_CACHE_HOME=$dir/cache" "XDG_DATA_HOME=$dir/data" "DRS_STATE_DIR=$dir/drs-state" \
     "LIBVIRT_DEFAULT_URI=qemu:///session" "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
 }
 
