@@ -48,9 +48,8 @@ pub(super) fn adapt(
     kind(&mut domain, facts, &mut remarks);
     machine(&mut domain, facts, &mut remarks)?;
     boot(&mut domain, facts, &mut remarks)?;
-    let arch_default = Element::new("devices");
     if domain.at("devices").is_none() {
-        domain.children.push(arch_default);
+        domain.children.push(Element::new("devices"));
     }
     if let Some(devices) = domain.at_mut("devices") {
         devices.remove("emulator");
