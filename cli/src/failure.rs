@@ -25,11 +25,6 @@ impl Failure {
     pub(crate) fn invalid(message: impl Into<String>, remedy: impl Into<String>) -> Self {
         Fault::permanent(FaultCode::InvalidInput, message, remedy).into()
     }
-
-    /// A fault that ends the process in a way of its own.
-    pub(crate) fn ending(fault: Fault, exit: Exit) -> Self {
-        Self { fault, details: Vec::new(), exit }
-    }
 }
 
 impl From<Fault> for Failure {
