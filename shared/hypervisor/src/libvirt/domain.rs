@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use drs_model::{Firmware, RestoreTarget, VmName, VmSpec};
+use drs_model::{Firmware, JobId, RestoreTarget, VmName, VmSpec};
 
 use super::parse::HostCapabilities;
 use super::spec;
@@ -11,6 +11,9 @@ use crate::{DriverError, PlannedDisk};
 
 /// What the restored VM shall be.
 pub(super) struct Wanted<'a> {
+    /// The job that makes it; it is written into the description, so that taking the import back
+    /// never takes somebody else's VM of the same name.
+    pub(super) job: JobId,
     pub(super) name: &'a VmName,
     pub(super) disks: &'a [PlannedDisk],
     pub(super) target: &'a RestoreTarget,
@@ -45,6 +48,7 @@ pub(super) fn adapt(
     domain.unset("id");
     domain.remove("seclabel");
     identity(&mut domain, wanted, facts, &mut remarks);
+    origin(&mut domain, wanted.job);
     kind(&mut domain, facts, &mut remarks);
     machine(&mut domain, facts, &mut remarks)?;
     boot(&mut domain, facts, &mut remarks)?;
@@ -81,6 +85,21 @@ fn identity(domain: &mut Element, wanted: &Wanted<'_>, facts: &Facts, remarks: &
             system.children.retain(|entry| entry.attribute("name") != Some("uuid"));
         }
         remarks.push("its UUID is in use on the target host: it gets a new one".into());
+    }
+}
+
+/// Name space of what DR Switch notes in a description; `import.sh` asks for it.
+const ORIGIN: &str = "urn:dr-switch:import:1";
+
+/// Notes which job makes the VM, in place of the job that made the VM it was taken from.
+fn origin(domain: &mut Element, job: JobId) {
+    let note = Element::new("drs:import").with("xmlns:drs", ORIGIN).with("job", &job.to_string());
+    if domain.at("metadata").is_none() {
+        domain.children.push(Element::new("metadata"));
+    }
+    if let Some(metadata) = domain.at_mut("metadata") {
+        metadata.children.retain(|entry| entry.attribute("xmlns:drs") != Some(ORIGIN));
+        metadata.children.push(note);
     }
 }
 

@@ -8,9 +8,9 @@
 #
 # A disk is written under its staging name, which carries the job's id. `define` gives it its final
 # name by a second link and removes the staging name when the VM is defined. So a final file is ours
-# if the staging name is the same file, or if the VM of that name has it as its disk; `remove` makes
-# the staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails where
-# a file is.
+# if the staging name is the same file, or if the VM of that name says that this job made it; `remove`
+# makes the staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails
+# where a file is.
 #
 # Exit codes: 17 something is there already (named on standard error), 20 the VM runs.
 set -u
@@ -36,15 +36,9 @@ find_vm() {
     return 0
 }
 
-# has_disks UUID [STAGING FINAL]...: whether every final file is a disk of that VM
-has_disks() {
-    [ $# -gt 1 ] || return 1
-    disks=$(v domblklist --inactive "$1" | sed -n 's|^ *[^ ]* *\(/.*\)$|\1|p')
-    shift
-    while [ $# -gt 0 ]; do
-        printf '%s\n' "$disks" | grep -qxF -- "$2" || return 1
-        shift 2
-    done
+# made_by JOB UUID: whether that job made the VM; its description says so
+made_by() {
+    v metadata "$2" urn:dr-switch:import:1 --config 2>/dev/null | grep -qF -- "$1"
 }
 
 exists() {
@@ -83,11 +77,11 @@ check() {
 }
 
 define() {
-    name=$2
+    job=$1 name=$2
     shift 2
     uuid=$(find_vm "$name") || exit 1
     if [ -n "$uuid" ]; then
-        has_disks "$uuid" "$@" || fail 17 "VM $name"
+        made_by "$job" "$uuid" || fail 17 "VM $name"
     else
         link_final "$@"
         v define /dev/stdin || exit
@@ -113,7 +107,7 @@ remove() {
     job=$1 name=$2
     shift 2
     uuid=$(find_vm "$name") || exit 1
-    if [ -n "$uuid" ] && has_disks "$uuid" "$@"; then
+    if [ -n "$uuid" ] && made_by "$job" "$uuid"; then
         case $(v domstate "$uuid") in
         'shut off' | crashed) undefine "$uuid" "$@" ;;
         *) fail 20 "the restored VM runs: it is not removed" ;;

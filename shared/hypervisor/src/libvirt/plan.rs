@@ -40,7 +40,7 @@ impl LibvirtDriver {
             uuids: listed.into_iter().map(|vm| vm.uuid).collect(),
             host: self.host.name.to_string(),
         };
-        let wanted = Wanted { name, disks: &disks, target: request.target };
+        let wanted = Wanted { job, name, disks: &disks, target: request.target };
         let (native_config, remarks) = domain::adapt(source, &wanted, &facts)?;
         Ok(ImportPlan { name: name.clone(), disks, native_config, remarks })
     }

@@ -198,7 +198,8 @@ fn adapted(
     facts: &Facts,
 ) -> Result<(Element, Vec<String>), DriverError> {
     let source = Element::parse(source).expect("a domain");
-    let wanted = Wanted { name: &target.vm.name, disks, target };
+    let job = drs_model::JobId::from_key("restore");
+    let wanted = Wanted { job, name: &target.vm.name, disks, target };
     let (text, remarks) = domain::adapt(source, &wanted, facts)?;
     Ok((Element::parse(&text).expect("a domain"), remarks))
 }
@@ -225,6 +226,19 @@ fn a_vm_keeps_everything_but_what_the_target_names_otherwise() {
     assert_eq!(spec.disks[0].source, "/images/new-vda.qcow2");
     let address = |domain: &Element| domain.at("devices/disk/address").cloned();
     assert_eq!(address(&domain), address(&expected));
+}
+
+#[test]
+fn a_restored_vm_says_which_job_made_it_and_not_which_made_its_source() {
+    let target = target(&[], true);
+    let facts = facts(&[], &["br-dr-a"]);
+    let job = drs_model::JobId::from_key("restore").to_string();
+    let (once, _) = adapted(LIN1, &[planned("vda")], &target, &facts).expect("a description");
+    let older = once.to_string().replace(&job, "11111111-1111-1111-1111-111111111111");
+    let (twice, _) = adapted(&older, &[planned("vda")], &target, &facts).expect("a description");
+    let notes: Vec<_> = twice.at("metadata").expect("metadata").all("drs:import").collect();
+    assert_eq!(notes.len(), 1);
+    assert_eq!(notes[0].attribute("job"), Some(job.as_str()));
 }
 
 #[test]
