@@ -31,4 +31,4 @@ check: ## Format, lints, documentation, architecture, licences: all that must ho
 
 .PHONY: bench
 bench: ## Measure: jobs per second, latency, throughput against the bare tools, memory
-	cargo bench -p drs-tests
+	@tests/lab/bench

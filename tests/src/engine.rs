@@ -58,6 +58,17 @@ where
     }
 }
 
+/// Submits a job under a key.
+///
+/// # Errors
+/// The store failed, or the key was used before.
+pub async fn submit_new(backend: &Backend, key: &str, spec: JobSpec) -> Result<JobId> {
+    match submit(backend, JobId::from_key(key), spec, clock::now()).await? {
+        Submitted::New(job) => Ok(job.id),
+        Submitted::Existing(job) => bail!("{key} was submitted before, as job {}", job.id),
+    }
+}
+
 /// What an installation keeps on disk.
 pub struct Installation {
     dir: TempDir,
@@ -123,15 +134,12 @@ impl Installation {
         Ok(SimulatedDriver::open(host, &self.simulated())?)
     }
 
-    /// Submits a job under a key.
+    /// As [`submit_new`], from outside every engine.
     ///
     /// # Errors
-    /// The store failed, or the key was used before.
+    /// The same.
     pub async fn submit(&self, key: &str, spec: JobSpec) -> Result<JobId> {
-        match submit(&self.backend, JobId::from_key(key), spec, clock::now()).await? {
-            Submitted::New(job) => Ok(job.id),
-            Submitted::Existing(job) => bail!("{key} was submitted before, as job {}", job.id),
-        }
+        submit_new(&self.backend, key, spec).await
     }
 
     /// Submits a backup of `host/vm` under a key.
@@ -260,6 +268,7 @@ fn brisk_upkeep() -> UpkeepConfig {
 
 /// One process of the product.
 pub struct Engine {
+    backend: Backend,
     runtime: Option<Runtime>,
     worker: JoinHandle<()>,
     shutdown: Shutdown,
@@ -283,8 +292,14 @@ impl Engine {
         let shutdown = Shutdown::new();
         let worker = Worker::new(config, backend.clone(), drivers, vault);
         let worker = runtime.spawn(worker.run(shutdown.clone()));
-        runtime.spawn(upkeep(backend, brisk_upkeep(), shutdown.clone()));
-        Ok(Self { runtime: Some(runtime), worker, shutdown })
+        runtime.spawn(upkeep(backend.clone(), brisk_upkeep(), shutdown.clone()));
+        Ok(Self { backend, runtime: Some(runtime), worker, shutdown })
+    }
+
+    /// The job core, over the connections of this process.
+    #[must_use]
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// Tells the worker to stop, as SIGTERM does, waits until it has, and tells how long that took.

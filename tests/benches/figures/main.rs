@@ -1,0 +1,38 @@
+//! Measures what the product promises and prints each figure beside its target: `make bench`.
+//!
+//! What is compared is run side by side, in turns, in this one run, on this one machine. Sections:
+//! `engine series memory stream`; an argument names those to run. `stream` needs the lab of two
+//! libvirt hosts, which `make bench` brings up.
+#![allow(clippy::disallowed_methods)] // a bench starts the product and the tools it is compared with
+
+mod engine;
+mod memory;
+mod numbers;
+mod product;
+mod series;
+mod stream;
+mod table;
+
+use anyhow::Result;
+use table::Table;
+
+fn main() -> Result<()> {
+    let chosen: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let wanted = |section: &str| chosen.is_empty() || chosen.iter().any(|name| name == section);
+    let mut table = Table::default();
+    if wanted("engine") {
+        engine::measure(&mut table)?;
+    }
+    if wanted("series") {
+        series::measure(&mut table)?;
+    }
+    if wanted("memory") {
+        memory::measure(&mut table)?;
+    }
+    if wanted("stream") {
+        stream::measure(&mut table)?;
+    }
+    table.end();
+    Ok(())
+}
