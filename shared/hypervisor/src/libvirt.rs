@@ -102,14 +102,21 @@ impl LibvirtDriver {
     }
 }
 
-/// A `virsh` command whose output can be read by a program.
+/// What every script begins with: output that can be read by a program, the folders that a login
+/// without a terminal may lack, and the system's libvirt, since `virsh` of an ordinary login would
+/// take that user's own, where none of the host's VMs are.
+const PREAMBLE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
+export LIBVIRT_DEFAULT_URI="${LIBVIRT_DEFAULT_URI:-qemu:///system}"
+"#;
+
+/// A `virsh` command.
 fn virsh<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Argv {
-    Argv::new("env").args(["LC_ALL=C", "virsh", "-q"]).args(args)
+    script(r#"exec virsh -q "$@""#, "drs-virsh").args(args)
 }
 
 /// A constant script with arguments.
 fn script(text: &str, name: &str) -> Argv {
-    Argv::new("sh").args(["-c", text, name])
+    Argv::new("sh").args(["-c", &format!("{PREAMBLE}{text}"), name])
 }
 
 #[async_trait]

@@ -1,5 +1,4 @@
 # Whether this host can be used. Prints `key: value` lines. Changes nothing.
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 missing=
 for tool in virsh qemu-img qemu-nbd flock setsid timeout stat; do
     command -v "$tool" >/dev/null || missing="$missing $tool"

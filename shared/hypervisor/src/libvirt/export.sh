@@ -14,7 +14,6 @@
 #
 # Exit codes: 20 the VM does not run, 21 it is busy (the reason on standard error).
 set -u
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 command=$1 job=$2 vm=$3
 
 # v SECONDS ARG...: virsh that cannot hang

@@ -15,7 +15,6 @@
 # Exit codes: 17 something is there already (named on standard error), 20 the VM runs.
 set -u
 umask 077
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 command=$1
 shift
 

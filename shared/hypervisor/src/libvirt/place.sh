@@ -1,7 +1,6 @@
 # Where an export of VM UUID can put its socket, and whether its memory is saved. Changes nothing.
 # QEMU may always write its own folder below /var/lib/libvirt/qemu (also under AppArmor and
 # SELinux), and its name is short enough for a socket.
-export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 if [ "$(id -u)" = 0 ]; then
     printf 'run:/run\n'
     id=$(timeout -k 5 15 virsh -q domid "$1") || exit
