@@ -107,6 +107,9 @@ fn a_restore_killed_at_any_point_completes_after_a_restart_and_checks_its_disks_
         }
         drs.crash(point, &args);
         let job = newest_job(&drs);
+        if *point == "restore/allocate/done" {
+            assert!(!lab.leavings_of_job(DR, &job).is_empty(), "the look at the host sees nothing");
+        }
         let server = drs.serve();
         assert_eq!(
             drs.settled(&job),

@@ -150,7 +150,7 @@ impl Lab {
                       grep -F \"$2\" | grep -E '^qemu-nbd'; done; true";
         let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
         let (script, images, part) =
-            (quoted(script), quoted(self.of_host("IMAGES", host)), quoted(&job[..13]));
+            (quoted(script), quoted(self.of_host("IMAGES", host)), quoted(job));
         let line = ["sh", "-c", &script, "sh", &images, &part];
         self.ssh(host, &line).lines().map(str::to_owned).collect()
     }

@@ -7,7 +7,7 @@
 //! # Invariants
 //! - A worker keeps nothing that another one needs: it may be killed at any instruction.
 //! - A slot that is busy asks for no message.
-//! - A step sees a [`saga::StepContext`] and nothing else of the process.
+//! - A step sees its `StepContext` and nothing else of the process.
 //!
 //! # Crash points
 //! Named `KIND/STEP/planned`, `KIND/STEP/midway` and `KIND/STEP/done`; with the feature
