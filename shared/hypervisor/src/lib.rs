@@ -14,7 +14,6 @@ pub mod error;
 pub mod libvirt;
 mod nbd;
 pub mod port;
-mod similar;
 pub mod simulated;
 
 pub use port::{

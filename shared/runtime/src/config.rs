@@ -5,7 +5,6 @@
 //! is an empty one.
 
 mod check;
-mod nearest;
 mod schema;
 #[cfg(test)]
 mod tests;

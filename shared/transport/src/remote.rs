@@ -93,7 +93,7 @@ pub enum TransportError {
         key: String,
     },
     /// Our private key cannot be used.
-    #[error("the SSH key {path} cannot be used: {reason}")]
+    #[error("no usable SSH key from {path}: {reason}")]
     Key {
         /// Its path, or "the SSH agent".
         path: String,

@@ -53,7 +53,7 @@ impl Product {
     /// it had at most.
     pub(crate) fn watch(&self, args: &[&str]) -> Result<(Duration, u64)> {
         let began = Instant::now();
-        let mut child = self.command(args).stdout(Stdio::null()).spawn()?;
+        let mut child = self.command(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let mut peak = 0;
         let status = loop {
             peak = peak.max(peak_bytes(child.id()).unwrap_or(0));

@@ -1,11 +1,10 @@
 //! What a host has and what its VMs are made of.
 
-use drs_model::{PowerState, VmName, VmRef, VmSummary};
+use drs_model::{PowerState, VmName, VmRef, VmSummary, nearest};
 
 use super::parse::{self, Listed};
 use super::xml::Element;
 use super::{LibvirtDriver, script, spec, virsh};
-use crate::similar::similar;
 use crate::{DriverError, HostReport, VmDescription};
 
 const INVENTORY: &str = include_str!("inventory.sh");
@@ -39,10 +38,12 @@ impl LibvirtDriver {
 
     pub(super) async fn find(&self, vm: &VmRef) -> Result<Listed, DriverError> {
         let listed = self.list().await?;
-        let names: Vec<VmName> = listed.iter().filter_map(|vm| vm.name.parse().ok()).collect();
-        listed.into_iter().find(|listed| listed.name == vm.name.as_str()).ok_or_else(|| {
-            DriverError::VmNotFound { vm: vm.clone(), similar: similar(&vm.name, &names) }
-        })
+        let names = listed.iter().map(|listed| listed.name.as_str());
+        let similar = nearest(vm.name.as_str(), names).map(str::to_owned);
+        listed
+            .into_iter()
+            .find(|listed| listed.name == vm.name.as_str())
+            .ok_or_else(|| DriverError::VmNotFound { vm: vm.clone(), similar })
     }
 
     pub(super) async fn examine(

@@ -91,8 +91,9 @@ impl HostDir {
         match &state.machine {
             Some(machine) => Ok(machine),
             None => {
-                let names: Vec<VmName> = self.inventory()?.into_iter().map(|vm| vm.name).collect();
-                let similar = crate::similar::similar(vm, &names);
+                let known = self.inventory()?;
+                let names = known.iter().map(|known| known.name.as_str());
+                let similar = drs_model::nearest(vm.as_str(), names).map(str::to_owned);
                 Err(DriverError::VmNotFound { vm: self.vm_ref(vm), similar })
             }
         }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
+use drs_model::nearest;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Mistake;
-use super::nearest::nearest;
 use super::schema::{KEYS, Key, Rule, Value, Values};
 
 /// The values of a file.
