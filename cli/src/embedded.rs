@@ -5,7 +5,7 @@ use std::time::Duration;
 use drs_backend::{Backend, JobFilter};
 use drs_model::{Fault, Job, JobId, Phase, SignedDuration};
 use drs_runtime::{DataDir, Shutdown, WorkerLock, clock, signals};
-use drs_worker::{UpkeepConfig, Worker, WorkerConfig, upkeep};
+use drs_worker::{UpkeepConfig, Worker, WorkerConfig, tidy_vault, upkeep};
 use tokio::task::JoinHandle;
 
 use crate::failure::Outcome;
@@ -33,6 +33,7 @@ impl EmbeddedWorker {
         let name = format!("drs-{}-{:x}", std::process::id(), clock::now().as_millisecond());
         let lock = place.dir.worker_lock(&name)?;
         bury(&place.backend, &place.dir).await?;
+        tidy_vault(&place.backend, vault.as_ref()).await;
         let worker =
             Worker::new(config(place, &name), place.backend.clone(), place.drivers.clone(), vault);
         let tasks = vec![

@@ -21,5 +21,5 @@ mod sagas;
 mod upkeep;
 mod worker;
 
-pub use upkeep::{UpkeepConfig, upkeep};
+pub use upkeep::{UpkeepConfig, tidy_vault, upkeep};
 pub use worker::{Worker, WorkerConfig};

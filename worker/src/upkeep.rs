@@ -1,9 +1,12 @@
 //! Runs the reaper and the sweeper of [`drs_protocol::upkeep`] against the real ports.
 
-use drs_backend::Backend;
-use drs_model::Job;
+use std::collections::BTreeSet;
+
+use drs_backend::{Backend, JobFilter};
+use drs_model::{Job, Phase, PointId};
 use drs_protocol::upkeep::{Action, Event, Upkeep};
 use drs_runtime::{Shutdown, clock};
+use drs_vault::Vault;
 
 pub use drs_protocol::upkeep::UpkeepPace as UpkeepConfig;
 
@@ -39,6 +42,25 @@ async fn perform(backend: &Backend, action: Action) -> Option<Event> {
             crate::worker::publish(backend, &job).await;
             None
         }
+    }
+}
+
+/// Removes from the vault what jobs left unfinished that are over and could not take it back (the
+/// process died in the middle of that). Of jobs that are not known to be over, nothing is touched.
+pub async fn tidy_vault(backend: &Backend, vault: &dyn Vault) {
+    let over = JobFilter {
+        phases: vec![Phase::Failed, Phase::Cancelled],
+        limit: JobFilter::LIMIT_MAX,
+        ..JobFilter::default()
+    };
+    let over: BTreeSet<PointId> = match backend.store.list(&over).await {
+        Ok(jobs) => jobs.iter().map(|job| job.id.into()).collect(),
+        Err(error) => return tracing::warn!(%error, "the vault is tidied at the next start"),
+    };
+    match vault.sweep_unfinished(&|point| !over.contains(&point)).await {
+        Ok(0) => {}
+        Ok(bytes) => tracing::info!(bytes, "removed what dead jobs had left in the vault"),
+        Err(error) => tracing::warn!(%error, "the vault is tidied at the next start"),
     }
 }
 

@@ -3,7 +3,7 @@
 //! | step | guard | effect | undo |
 //! |---|---|---|---|
 //! | inspect | free | the VM is there and has something to protect | |
-//! | clean | held | leavings of an earlier, dead export of this VM are gone | |
+//! | clean | held | leavings of an earlier, dead export of this VM and records older than 30 days are gone | |
 //! | export | held, volatile | the disks are frozen at an instant and open | close it, drop its mark |
 //! | copy | held, volatile | every protected disk is in the vault, durable, not listed | drop it |
 //! | close | held | the export is ended, the mark for the next one stays | drop the mark |
@@ -26,6 +26,8 @@ use tokio::time::MissedTickBehavior;
 
 use crate::saga::{Saga, Step, StepContext, output};
 
+/// How long a host remembers how the commands of a job ended.
+const HOST_RECORDS_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How often the VM is looked at while its disks are read.
 const DANGER_LOOK: Duration = Duration::from_secs(3);
 
@@ -90,6 +92,9 @@ impl Step for Clean {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         close(ctx, ExportEnd::Abandoned).await?;
+        if let Err(error) = ctx.driver()?.guard().forget(HOST_RECORDS_KEPT).await {
+            ctx.report.warn(format!("old records stay on the host: {error}")).await;
+        }
         Ok(Value::Null)
     }
 }
