@@ -80,7 +80,7 @@ impl Bench {
             ours.push(Run { stream: self.step("export", "copy")?, whole: seconds(whole) });
             peak = peak.max(bytes);
         }
-        compare(table, "backup", &bare, &ours);
+        compare(table, "backup", Some(0.8), &bare, &ours);
         let name = format!("peak memory, drs backup, libvirt disk of {DISK_MIB} MiB");
         table.at_most(name, mib(peak), memory::limit(1), "MiB");
         Ok(())
@@ -100,7 +100,8 @@ impl Bench {
             peak = peak.max(bytes);
             remove(self.lab, HOSTS[1], &self.vm.name);
         }
-        compare(table, "restore", &bare, &ours);
+        // Not the same work: `dd` writes a raw file, drs a qcow2 image through the host's qemu-nbd.
+        compare(table, "restore", None, &bare, &ours);
         let name = format!("peak memory, drs restore, libvirt disk of {DISK_MIB} MiB");
         table.at_most(name, mib(peak), memory::limit(1), "MiB");
         Ok(())
@@ -173,7 +174,7 @@ impl Bench {
     }
 }
 
-fn compare(table: &mut Table, what: &str, bare: &[Run], ours: &[Run]) {
+fn compare(table: &mut Table, what: &str, target: Option<f64>, bare: &[Run], ours: &[Run]) {
     let rate = |runs: &[Run]| {
         let times: Vec<f64> = runs.iter().map(|run| run.stream).collect();
         format!("{:.0} MiB/s", f64::from(DISK_MIB) / median(&times))
@@ -185,7 +186,11 @@ fn compare(table: &mut Table, what: &str, bare: &[Run], ours: &[Run]) {
             bare.iter().zip(ours).map(|(bare, ours)| part(bare) / part(ours)).collect();
         median(&ratios)
     };
-    table.at_least(format!("{what} stream, drs to bare tools"), ratio(|run| run.stream), 0.8, "");
+    let (name, stream) = (format!("{what} stream, drs to bare tools"), ratio(|run| run.stream));
+    match target {
+        Some(target) => table.at_least(name, stream, target, ""),
+        None => table.note(name, format!("{stream:.2}")),
+    }
     let whole = format!("{:.2}", ratio(|run| run.whole));
     table.note(format!("{what} of {DISK_MIB} MiB, the whole command, drs to bare tools"), whole);
 }
