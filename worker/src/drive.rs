@@ -10,7 +10,7 @@ use drs_backend::{Backend, Delivery};
 use drs_hypervisor::{Driver, Drivers};
 use drs_model::{Fault, Host, Job, StepMark, Timestamp};
 use drs_protocol::session::{Action, Event, Session};
-use drs_protocol::store::{Driver as Driving, Outcome, SettleAnswer};
+use drs_protocol::store::{BeatAnswer, Driver as Driving, Outcome, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
 use drs_transport::Hold;
 use drs_vault::Vault;
@@ -32,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) vault: Arc<dyn Vault>,
 }
 
+/// How often a request to cancel is looked for; the next renewal of the lease would tell it too.
+const CANCEL_LOOK: Duration = Duration::from_secs(2);
 /// How often progress is written while it changes.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// How long a release of the hold may take before the hold is simply dropped.
@@ -108,6 +110,8 @@ impl<'a> Drive<'a> {
         let mut seen = self.report.watch();
         let mut flush = tokio::time::interval(PROGRESS_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(CANCEL_LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.happened(Event::Tick).await;
         let mut told_to_stop = false;
         while !self.session.ended() && !self.abandoned {
@@ -132,6 +136,7 @@ impl<'a> Drive<'a> {
                     self.report.flush(&mut seen).await;
                     None
                 }
+                _ = look.tick() => self.cancel_asked().await,
                 () = until(next_tick) => Some(Event::Tick),
             };
             if let Some(event) = event {
@@ -234,6 +239,12 @@ impl<'a> Drive<'a> {
                 None
             }
         }
+    }
+
+    async fn cancel_asked(&mut self) -> Option<Event> {
+        let record = self.means.backend.store.get(self.session.job().id).await;
+        let asked = record.is_ok_and(|job| job.is_some_and(|job| job.cancel_requested));
+        asked.then_some(Event::Beat(BeatAnswer::Kept { cancel: true }))
     }
 
     async fn release(&mut self) {

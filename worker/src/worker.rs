@@ -55,7 +55,7 @@ impl WorkerConfig {
 
 /// How long a slot waits for a message before it looks at the shutdown signal again. A request for a
 /// message is never given up half way: the message would be hidden from others for a while.
-const MESSAGE_WAIT: Duration = Duration::from_millis(500);
+const MESSAGE_WAIT: Duration = Duration::from_millis(100);
 /// Pause after the store or the dispatch failed.
 const TROUBLE_PAUSE: Duration = Duration::from_secs(1);
 

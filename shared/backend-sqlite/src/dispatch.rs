@@ -62,7 +62,10 @@ impl Dispatch for SqliteBackend {
             let mut published = std::pin::pin!(self.published.notified());
             // From here on no publication goes unnoticed.
             published.as_mut().enable();
-            if let Some(delivery) = self.take_at(Timestamp::now(), classes.clone()).await? {
+            // An idle worker only reads: a look that wrote would keep every other process waiting.
+            if self.waits_at(Timestamp::now(), classes.clone()).await?
+                && let Some(delivery) = self.take_at(Timestamp::now(), classes.clone()).await?
+            {
                 return Ok(Some(delivery));
             }
             let now = Instant::now();
@@ -87,6 +90,21 @@ impl Dispatch for SqliteBackend {
 }
 
 impl SqliteBackend {
+    /// Whether a message of these classes is available at `now`.
+    async fn waits_at(&self, now: Timestamp, classes: Vec<JobClass>) -> Result<bool, BackendError> {
+        self.database
+            .read(move |connection| {
+                for class in classes {
+                    let values = params![rank(class), nanoseconds(now)];
+                    if connection.prepare_cached(NEXT)?.exists(values)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            })
+            .await
+    }
+
     /// Takes the best message of these classes (the most urgent first) that is available at `now`.
     pub(crate) async fn take_at(
         &self,

@@ -41,7 +41,10 @@ impl Failure {
 
 /// An error of SQLite as the ports tell it.
 pub(crate) fn told(error: &rusqlite::Error, path: &str) -> BackendError {
-    let (what, reason) = (path.to_owned(), error.to_string());
+    let (what, mut reason) = (path.to_owned(), error.to_string());
+    if let Some(failure) = error.sqlite_error() {
+        reason.push_str(&format!(" (SQLite's code {})", failure.extended_code));
+    }
     let damaged = match error {
         rusqlite::Error::SqliteFailure(failure, _) => {
             matches!(failure.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)

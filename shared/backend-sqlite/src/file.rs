@@ -1,20 +1,23 @@
 //! How the file is opened: private, in WAL mode, brought up to date.
 
-use std::fs::{self, OpenOptions, Permissions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drs_backend::BackendError;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::failure::told;
 use crate::schema;
 
 /// How long a transaction waits for those of other processes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it rests between two tries to make the file ready.
+const TRY_AGAIN: Duration = Duration::from_millis(20);
 /// How many prepared statements a connection keeps: more than there are in this crate.
 const STATEMENTS_KEPT: usize = 64;
 /// Bytes of the smallest page, and so of the smallest file that is not new.
@@ -33,6 +36,7 @@ pub(crate) fn prepare(path: &Path, name: &str) -> Result<Connection, BackendErro
         reason: error.to_string(),
     };
     let _alone = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn(path).map_err(unavailable)?;
     match OpenOptions::new().write(true).create_new(true).mode(MODE).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             return Err(unavailable(error));
@@ -46,12 +50,41 @@ pub(crate) fn prepare(path: &Path, name: &str) -> Result<Connection, BackendErro
     }
     let mut connection = connect(path).map_err(|error| told(&error, name))?;
     schema::refuse_newer(&connection, name)?;
-    make_ready(&mut connection).map_err(|error| told(&error, name))?;
+    ready_at_last(&mut connection).map_err(|error| told(&error, name))?;
     let mode = fs::metadata(path).map_err(unavailable)?.permissions().mode();
     if mode & 0o777 & !MODE != 0 {
         fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(unavailable)?;
     }
     Ok(connection)
+}
+
+/// Processes that open the file do so one after the other: switching a new file to WAL does not wait
+/// for others that do the same, it fails. The lock ends with the returned value or the process.
+fn turn(path: &Path) -> io::Result<File> {
+    let mut beside = OsString::from(path);
+    beside.push("-opening");
+    let lock = OpenOptions::new().write(true).create(true).mode(MODE).open(Path::new(&beside))?;
+    lock.lock()?;
+    Ok(lock)
+}
+
+/// Tries again while a process that ends folds its changes back into the file, for which SQLite's own
+/// time-out does not wait either.
+fn ready_at_last(connection: &mut Connection) -> rusqlite::Result<()> {
+    let deadline = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match make_ready(connection) {
+            Err(error) if is_busy(&error) && Instant::now() < deadline => {
+                std::thread::sleep(TRY_AGAIN);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error_code();
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
 fn make_ready(connection: &mut Connection) -> rusqlite::Result<()> {
