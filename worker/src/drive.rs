@@ -10,7 +10,7 @@ use drs_backend::{Backend, Delivery};
 use drs_hypervisor::{Driver, Drivers};
 use drs_model::{Fault, Host, Job, StepMark, Timestamp};
 use drs_protocol::session::{Action, Event, Session};
-use drs_protocol::store::{BeatAnswer, Driver as Driving, Outcome, SettleAnswer};
+use drs_protocol::store::{BeatAnswer, Driver as Driving, HandOver, Outcome, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
 use drs_transport::Hold;
 use drs_vault::Vault;
@@ -156,12 +156,22 @@ impl<'a> Drive<'a> {
     }
 
     /// The host is not in the catalogue any more, or its description is wrong: what may be on it
-    /// keeps its lock and waits for a person.
+    /// keeps its lock and waits for a person. A catalogue that failed for a moment is asked again.
     async fn settle_without_host(mut self, fault: Fault) {
         let dirty = self.session.job().steps.iter().any(|step| step.mark != StepMark::Undone);
-        let outcome = if dirty { Outcome::NeedsOperator(fault) } else { Outcome::Failed(fault) };
         let calls = self.store_calls();
-        if let Answer::Event(Event::Settled(answer)) = calls.finish(outcome).await {
+        let again =
+            fault.is_retryable() && self.session.job().attempt < self.config.pace.attempts_max;
+        let settled = if again {
+            let not_before = clock::now() + self.config.pace.backoff;
+            let fault = Some(fault);
+            calls.hand_over(HandOver { not_before, fault, keep: dirty, counts: true }).await
+        } else if dirty {
+            calls.finish(Outcome::NeedsOperator(fault)).await
+        } else {
+            calls.finish(Outcome::Failed(fault)).await
+        };
+        if let Answer::Event(Event::Settled(answer)) = settled {
             publish_woken(&self.means.backend, &answer).await;
         }
         self.ack().await;

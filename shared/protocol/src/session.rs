@@ -190,6 +190,8 @@ enum Back {
     Retry(Fault),
     /// To fail.
     Fail(Fault),
+    /// To fail and keep what is done.
+    FailKeeping(Fault),
     /// Because a person cancelled it.
     Cancel,
 }
@@ -246,7 +248,7 @@ impl Session {
             session.goal = Goal::Back(Back::Resume(start));
         }
         if session.job.attempt > pace.attempts_max {
-            session.goal = Goal::Back(Back::Fail(session.exhausted()));
+            session.give_up();
         }
         session
     }
@@ -317,6 +319,23 @@ impl Session {
         }
     }
 
+    /// Attempts have run out though none of them ended with a fault of its own: what is complete is
+    /// finished, what keeps the rest fails alone, anything else is undone.
+    fn give_up(&mut self) {
+        let fault = self.exhausted();
+        match self.first_open().and_then(|n| self.plan.get(n)) {
+            None => self.goal = Goal::Forward,
+            Some(step) if step.keeps_rest && !self.cancel => {
+                self.goal = Goal::Back(Back::FailKeeping(fault));
+            }
+            Some(_) => self.goal = Goal::Back(Back::Fail(fault)),
+        }
+    }
+
+    fn first_open(&self) -> Option<usize> {
+        (0..self.plan.len()).find(|&n| self.mark(n) != Some(StepMark::Done))
+    }
+
     fn mark(&self, n: usize) -> Option<StepMark> {
         let name = self.plan.get(n)?.name;
         self.job.steps.iter().find(|entry| entry.step == name).map(|entry| entry.mark)
@@ -345,7 +364,7 @@ impl Session {
 
     /// Decides the next action from the log and the goal.
     fn proceed(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        let first_open = (0..self.plan.len()).find(|&n| self.mark(n) != Some(StepMark::Done));
+        let first_open = self.first_open();
         if self.cancel && self.goal == Goal::Forward && first_open.is_some() {
             self.goal = Goal::Back(Back::Cancel);
         }
@@ -355,7 +374,11 @@ impl Session {
                 Some(n) => self.forward(n, now, out),
             },
             Goal::Back(why) => {
-                let floor = if let Back::Resume(floor) = why { *floor } else { 0 };
+                let floor = match why {
+                    Back::Resume(floor) => *floor,
+                    Back::FailKeeping(_) => self.plan.len(),
+                    Back::Retry(_) | Back::Fail(_) | Back::Cancel => 0,
+                };
                 let last = (floor..self.plan.len()).rev().find(|&n| self.touched(n));
                 match last {
                     Some(n) => self.undo(n, out),

@@ -142,11 +142,20 @@ fn wake<R: Rows>(
     Ok(woken)
 }
 
-/// Frees everything a job holds and wakes who waits for it. The caller has written the job itself.
-fn release<R: Rows>(rows: &mut R, now: Timestamp, job: &Job) -> Result<Vec<Job>, R::Error> {
+/// Frees everything a job holds but what is `kept`, and wakes who waits for it. The caller has written
+/// the job itself.
+fn release<R: Rows>(
+    rows: &mut R,
+    now: Timestamp,
+    job: &Job,
+    kept: &[Need],
+) -> Result<Vec<Job>, R::Error> {
     rows.release_all(job.id)?;
+    for need in kept {
+        rows.hold(&need.resource, job.id)?;
+    }
     let mut woken = Vec::new();
-    for need in &job.needs {
+    for need in job.needs.iter().filter(|need| !kept.contains(need)) {
         woken.extend(wake(rows, now, need, Some(job.id))?);
     }
     Ok(woken)

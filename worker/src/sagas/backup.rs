@@ -299,6 +299,8 @@ impl Step for Commit {
     }
 
     async fn undo(&self, ctx: &StepContext) -> Result<(), Fault> {
+        // A commit that was interrupted may still be under way: this waits for its end.
+        drop(ctx.vault.begin(ctx.job.id.into()).await.map_err(|error| error.fault())?);
         match ctx.vault.remove(ctx.job.id.into()).await {
             Ok(()) | Err(VaultError::NotFound(_)) => Ok(()),
             Err(error) => Err(error.fault()),

@@ -62,7 +62,7 @@ impl Session {
                 return self.proceed(now, out);
             }
             Back::Cancel => Action::Finish(Outcome::Cancelled),
-            Back::Fail(fault) => Action::Finish(Outcome::Failed(fault)),
+            Back::Fail(fault) | Back::FailKeeping(fault) => Action::Finish(Outcome::Failed(fault)),
             Back::Retry(fault) if fault.class == FaultClass::Busy => {
                 Action::HandOver(self.wait_for(now + self.pace.busy_wait, fault, false, false))
             }
@@ -76,8 +76,9 @@ impl Session {
         self.settle(action, out);
     }
 
-    /// The host cannot be asked, or an undo failed: try again later, and when attempts have run out
-    /// leave it to a person as long as anything may be on the host.
+    /// The host cannot be asked, or an undo failed: try again later. When attempts have run out it is
+    /// left to a person if anything may be on the host; but a host that is only out of reach is waited
+    /// for without end, since nobody could do more.
     pub(super) fn stuck(&mut self, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
         if !matches!(self.doing, Doing::Holding | Doing::Undoing(_)) {
             return;
@@ -87,10 +88,13 @@ impl Session {
         };
         let dirty = (0..self.plan.len()).any(on_host);
         let again = fault.is_retryable() && self.job.attempt < self.pace.attempts_max;
+        let out_of_reach = dirty && fault.code == FaultCode::HostUnreachable;
         let action = if fault.code == FaultCode::Fenced {
             Action::HandOver(self.wait_for(now + self.pace.backoff, fault, true, false))
         } else if again {
             Action::HandOver(self.wait_for(now + self.backoff(), fault, dirty, true))
+        } else if out_of_reach {
+            Action::HandOver(self.wait_for(now + self.pace.backoff_max, fault, true, false))
         } else if dirty {
             Action::Finish(Outcome::NeedsOperator(fault))
         } else if self.cancel {

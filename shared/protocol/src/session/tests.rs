@@ -269,15 +269,36 @@ fn a_vm_held_by_another_job_on_the_host_makes_the_job_wait_with_its_lock() {
 }
 
 #[test]
-fn an_unreachable_host_with_leavings_keeps_the_lock_and_ends_with_an_operator() {
+fn an_unreachable_host_with_leavings_keeps_the_lock_and_is_waited_for_without_end() {
     let marks = [("inspect", StepMark::Done), ("export", StepMark::Planned)];
     let unreachable = || Some((Action::Hold, Event::HostFault(transient())));
     let trace = play(&mut session(&marks), unreachable());
     assert_eq!(trace, ["hold", "hand over keep=true counts=true", "ack"]);
     let mut last = job(&marks);
     last.attempt = 5;
+    let mut session = Session::new(last.clone(), PLAN.to_vec(), Pace::default(), at(0));
+    let trace = play(&mut session, unreachable());
+    assert_eq!(trace, ["hold", "hand over keep=true counts=false", "ack"]);
+    let refused = Fault::permanent(FaultCode::PermissionDenied, "no", "");
     let mut session = Session::new(last, PLAN.to_vec(), Pace::default(), at(0));
-    assert_eq!(play(&mut session, unreachable()), ["hold", "needs operator", "ack"]);
+    let trace = play(&mut session, Some((Action::Hold, Event::HostFault(refused))));
+    assert_eq!(trace, ["hold", "needs operator", "ack"]);
+}
+
+#[test]
+fn attempts_that_ran_out_undo_no_finished_work() {
+    let marks: Vec<_> = PLAN.iter().map(|step| (step.name, StepMark::Done)).collect();
+    let mut complete = job(&marks);
+    complete.attempt = 6;
+    let mut session = Session::new(complete, PLAN.to_vec(), Pace::default(), at(0));
+    assert_eq!(play(&mut session, None), ["succeeded", "ack"]);
+
+    let mut plan = PLAN.to_vec();
+    plan[4] = plan[4].keeping_rest();
+    let mut last_open = job(&marks[..4]);
+    last_open.attempt = 6;
+    let mut session = Session::new(last_open, plan, Pace::default(), at(0));
+    assert_eq!(play(&mut session, None), ["failed", "ack"]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use drs_model::job::state::Lease;
 use drs_model::{
-    Fault, FencingToken, Job, JobEvent, JobId, JobState, Phase, SignedDuration, StepMark,
-    StepRecord, Timestamp,
+    Fault, FencingToken, Job, JobEvent, JobId, JobState, Need, Phase, Resource, SignedDuration,
+    StepMark, StepRecord, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -246,7 +246,7 @@ pub fn refence<R: Rows>(
     Ok(RefenceAnswer::Fenced(job.fence))
 }
 
-/// Ends the job and, unless a person must decide, frees all it holds.
+/// Ends the job and frees all it holds; when a person must decide, all but its VM.
 ///
 /// # Errors
 /// The adapter failed.
@@ -272,8 +272,10 @@ pub fn finish<R: Rows>(
     job.fault = fault;
     job.updated_at = now;
     rows.put(&job)?;
-    let woken = if job.state.is_terminal() { release(rows, now, &job)? } else { Vec::new() };
-    Ok(SettleAnswer::Settled { woken })
+    let keeps_vm = !job.state.is_terminal();
+    let kept = |need: &&Need| keeps_vm && matches!(need.resource, Resource::Vm(_));
+    let kept: Vec<Need> = job.needs.iter().filter(kept).cloned().collect();
+    Ok(SettleAnswer::Settled { woken: release(rows, now, &job, &kept)? })
 }
 
 /// Gives the job back, to be claimed again later.
@@ -304,7 +306,7 @@ pub fn hand_over<R: Rows>(
         job.attempt = job.attempt.saturating_sub(1);
     }
     rows.put(&job)?;
-    let woken = if how.keep { Vec::new() } else { release(rows, now, &job)? };
+    let woken = if how.keep { Vec::new() } else { release(rows, now, &job, &[])? };
     Ok(SettleAnswer::Settled { woken })
 }
 
@@ -323,7 +325,7 @@ pub fn cancel<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<Cancel
             job.cancel_requested = true;
             job.updated_at = now;
             rows.put(&job)?;
-            return Ok(CancelAnswer::Cancelled { woken: release(rows, now, &job)? });
+            return Ok(CancelAnswer::Cancelled { woken: release(rows, now, &job, &[])? });
         }
         Phase::Claimed | Phase::Running | Phase::Cancelling => {
             job.state = job.state.apply(JobEvent::AskCancel)?;

@@ -155,6 +155,20 @@ fn slots_are_filled_and_each_freed_one_wakes_one_waiter_by_class_and_age() {
 }
 
 #[test]
+fn a_job_that_waits_for_a_person_keeps_its_vm_and_gives_its_slot_back() {
+    let mut ledger = Ledger::default();
+    let a = claimed(&mut ledger, 1, &job("a", "dc/web", 1), "w1");
+    let fault = Fault::permanent(FaultCode::HypervisorFailed, "odd", "");
+    let settled = finish(&mut ledger, at(2), &driver(&a, "w1"), &Outcome::NeedsOperator(fault));
+    assert_eq!(settled, Ok(SettleAnswer::Settled { woken: vec![] }));
+    assert_eq!(ledger.held(), [(Resource::Vm("dc/web".parse().expect("a VM")), a.id)]);
+    let asked = cancel(&mut ledger, at(3), a.id).expect("an answer");
+    assert!(matches!(asked, CancelAnswer::Asked { publish: Some(_) }));
+    assert!(claimed(&mut ledger, 4, &a, "w2").cancel_requested);
+    assert_eq!(ledger.held().len(), 2);
+}
+
+#[test]
 fn a_waiter_whose_wake_was_lost_is_found_by_the_sweeper() {
     let mut ledger = Ledger::default();
     let (a, b) = (job("a", "dc/web", 1), job("b", "dc/web", 2));
