@@ -4,18 +4,11 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use drs_tests::lab::{HOSTS, Lab, remove};
+use drs_tests::lab::{HOSTS, Lab, installation, remove};
 use drs_tests::product::{Installation, binary};
 
 const DC: &str = HOSTS[0];
 const DR: &str = HOSTS[1];
-
-fn installation() -> (&'static Lab, Installation) {
-    let lab = Lab::get();
-    let drs = Installation::new();
-    lab.add_hosts(&drs);
-    (lab, drs)
-}
 
 /// The arguments of `host add` for `dr-a` with another address, key or fingerprint.
 fn host_add<'a>(

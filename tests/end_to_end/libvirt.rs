@@ -1,17 +1,10 @@
 //! Two real libvirt hosts, VMs that write all the time, and a host that is lost.
 
-use drs_tests::lab::{Guest, HOSTS, Lab, last_number};
+use drs_tests::lab::{Guest, HOSTS, Lab, installation, last_number};
 use drs_tests::product::{Installation, wait_for};
 
 const DC: &str = HOSTS[0];
 const DR: &str = HOSTS[1];
-
-fn installation() -> (&'static Lab, Installation) {
-    let lab = Lab::get();
-    let drs = Installation::new();
-    lab.add_hosts(&drs);
-    (lab, drs)
-}
 
 /// Pairs a guest with the recovery site, its bridge mapped to the one there.
 fn pair(lab: &Lab, drs: &Installation, guest: &Guest) {

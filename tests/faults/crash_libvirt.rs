@@ -1,6 +1,6 @@
 //! `kill -9` at every saga step of a backup and of a restore on real libvirt hosts.
 
-use drs_tests::lab::{Guest, HOSTS, Lab, remove};
+use drs_tests::lab::{Guest, HOSTS, Lab, installation, remove};
 use drs_tests::product::Installation;
 
 const DC: &str = HOSTS[0];
@@ -52,9 +52,7 @@ fn starts(lab: &Lab, host: &str, job: &str) -> usize {
 
 #[test]
 fn a_backup_killed_at_any_point_completes_after_a_restart_and_leaves_nothing_on_the_host() {
-    let lab = Lab::get();
-    let drs = Installation::new();
-    lab.add_hosts(&drs);
+    let (lab, drs) = installation();
     let guest = lab.running("tick", 64);
     for (number, point) in BACKUP_POINTS.iter().enumerate() {
         drs.crash(point, &["backup", &guest.reference()]);
@@ -92,9 +90,7 @@ fn still_well(lab: &Lab, guest: &Guest, point: &str) {
 
 #[test]
 fn a_restore_killed_at_any_point_completes_after_a_restart_and_checks_its_disks_once() {
-    let lab = Lab::get();
-    let drs = Installation::new();
-    lab.add_hosts(&drs);
+    let (lab, drs) = installation();
     let guest = lab.stopped("tick", 64);
     drs.run(&["backup", &guest.reference()]).ok();
     let source = drs.json(&["point", "list"])[0]["id"].as_str().expect("an id").to_owned();

@@ -8,6 +8,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::product::Installation;
 
+/// A fresh installation that knows both hosts of the lab.
+#[track_caller]
+pub fn installation() -> (&'static Lab, Installation) {
+    let lab = Lab::get();
+    let drs = Installation::new();
+    for (host, site) in HOSTS.into_iter().zip(["dc", "dr"]) {
+        lab.add_host(&drs, host, site);
+    }
+    (lab, drs)
+}
+
 /// Two libvirt hosts: `dr-a`, the protected site, and `dr-b`, the recovery site.
 pub struct Lab {
     env: BTreeMap<String, String>,
@@ -69,14 +80,6 @@ impl Lab {
         args.extend(argv);
         let output = self.command(&args).output().expect("the lab's program runs");
         String::from_utf8_lossy(&output.stdout).into_owned()
-    }
-
-    /// Adds both hosts to an installation.
-    #[track_caller]
-    pub fn add_hosts(&self, drs: &Installation) {
-        for (host, site) in HOSTS.into_iter().zip(["dc", "dr"]) {
-            self.add_host(drs, host, site);
-        }
     }
 
     /// Adds one host to an installation.

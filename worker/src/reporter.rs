@@ -44,6 +44,15 @@ impl Reporter {
         }
     }
 
+    /// Notes that a step begins that has this much to deal with.
+    pub(crate) fn begin(&self, step: &str, total_bytes: u64) {
+        self.progress.send_replace(Progress {
+            step: step.to_owned(),
+            total_bytes,
+            ..Progress::default()
+        });
+    }
+
     /// Notes how far the job is. Cheap: what is noted is written a few times a second at most.
     pub(crate) fn progress(&self, change: impl FnOnce(&mut Progress)) {
         self.progress.send_modify(change);

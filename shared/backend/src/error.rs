@@ -52,6 +52,12 @@ pub enum BackendError {
     Illegal(#[from] IllegalTransition),
 }
 
+impl From<BackendError> for Fault {
+    fn from(error: BackendError) -> Self {
+        error.fault()
+    }
+}
+
 impl BackendError {
     /// The error in the operator's terms.
     #[must_use]

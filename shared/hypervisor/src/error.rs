@@ -77,6 +77,12 @@ pub enum DriverError {
     Invalid(String),
 }
 
+impl From<DriverError> for Fault {
+    fn from(error: DriverError) -> Self {
+        error.fault()
+    }
+}
+
 impl DriverError {
     /// The error in the operator's terms.
     #[must_use]

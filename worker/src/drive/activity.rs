@@ -43,7 +43,7 @@ pub(super) fn hold(saga: Arc<Saga>, ctx: StepContext, asides: UnboundedSender<As
         let held = async {
             let at_loss = (saga.at_loss)(&ctx);
             let guard = ctx.driver()?.guard();
-            guard.hold(&ctx.grip()?, at_loss.as_ref()).await.map_err(|error| error.fault())
+            Ok(guard.hold(&ctx.grip()?, at_loss.as_ref()).await?)
         };
         match held.await {
             Ok((answer, hold)) => {
@@ -87,10 +87,7 @@ pub(super) fn undo(saga: Arc<Saga>, n: usize, ctx: StepContext) -> Activity {
         let undone = async {
             if step.plan().mode == StepMode::Detached {
                 let guard = ctx.driver()?.guard();
-                guard
-                    .cancel(&ctx.grip()?, &command_name(step, &ctx))
-                    .await
-                    .map_err(|error| error.fault())?;
+                guard.cancel(&ctx.grip()?, &command_name(step, &ctx)).await?;
             }
             step.undo(&ctx).await
         };
@@ -153,8 +150,7 @@ struct Command<'a> {
 
 impl Command<'_> {
     async fn start(&self, argv: &Argv) -> Result<GuardAnswer, Fault> {
-        let answer =
-            self.guard.start(&self.grip, &self.name, argv).await.map_err(|error| error.fault())?;
+        let answer = self.guard.start(&self.grip, &self.name, argv).await?;
         let text = match &answer {
             GuardAnswer::Started => format!("{} started on the host", self.name),
             GuardAnswer::Attached => format!("{} runs on the host, attached to it", self.name),

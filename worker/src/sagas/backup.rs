@@ -62,8 +62,7 @@ impl Step for Inspect {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let vm = &ctx.grip()?.vm;
-        let VmDescription { spec, power, .. } =
-            ctx.driver()?.describe(&vm.name).await.map_err(|error| error.fault())?;
+        let VmDescription { spec, power, .. } = ctx.driver()?.describe(&vm.name).await?;
         let protected = spec.disks.iter().filter(|disk| disk.protected).count();
         for disk in spec.disks.iter().filter(|disk| !disk.protected) {
             let text = format!("disk {} is not covered: {}", disk.name, disk.unprotected_reason);
@@ -100,7 +99,7 @@ impl Step for Clean {
 }
 
 async fn close(ctx: &StepContext, end: ExportEnd) -> Result<(), Fault> {
-    ctx.driver()?.close_export(&ctx.grip()?, end).await.map_err(|error| error.fault())
+    Ok(ctx.driver()?.close_export(&ctx.grip()?, end).await?)
 }
 
 struct OpenExport;
@@ -112,8 +111,7 @@ impl Step for OpenExport {
     }
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let export =
-            ctx.driver()?.open_export(&ctx.grip()?).await.map_err(|error| error.fault())?;
+        let export = ctx.driver()?.open_export(&ctx.grip()?).await?;
         for warning in &export.warnings {
             ctx.report.warn(warning).await;
         }
@@ -140,14 +138,9 @@ impl Step for Copy {
         let id = PointId::from(ctx.job.id);
         // Disks of an earlier attempt belong to another instant.
         discard(ctx, id).await?;
-        let mut point = ctx.vault.begin(id).await.map_err(|error| error.fault())?;
+        let mut point = ctx.vault.begin(id).await?;
         let total_bytes = export.description.spec.protected_bytes();
-        ctx.report.progress(|progress| {
-            progress.step = "copy".into();
-            progress.total_bytes = total_bytes;
-            progress.done_bytes = 0;
-            progress.moved_bytes = 0;
-        });
+        ctx.report.begin("copy", total_bytes);
         let mut copy = Copying { ctx, grip: ctx.grip()?, export: &export, before: 0 };
         let mut disks = Vec::new();
         for disk in export.description.spec.disks.iter().filter(|disk| disk.protected) {
@@ -168,8 +161,8 @@ impl Step for Copy {
 }
 
 async fn discard(ctx: &StepContext, id: PointId) -> Result<(), Fault> {
-    let point = ctx.vault.begin(id).await.map_err(|error| error.fault())?;
-    point.discard().await.map_err(|error| error.fault())
+    let point = ctx.vault.begin(id).await?;
+    Ok(point.discard().await?)
 }
 
 /// A copy that is under way: one disk after the other, each with several requests in flight.
@@ -188,12 +181,10 @@ impl Copying<'_> {
         disk: &Disk,
     ) -> Result<DiskContent, Fault> {
         let driver = self.ctx.driver()?;
-        let mut source =
-            driver.read_disk(&self.grip, self.export, disk).await.map_err(|error| error.fault())?;
-        let mut writer =
-            point.disk(&disk.name, disk.size_bytes).await.map_err(|error| error.fault())?;
+        let mut source = driver.read_disk(&self.grip, self.export, disk).await?;
+        let mut writer = point.disk(&disk.name, disk.size_bytes).await?;
         self.pump(driver, source.as_mut(), writer.as_mut()).await?;
-        let content = writer.finish().await.map_err(|error| error.fault())?;
+        let content = writer.finish().await?;
         self.before += disk.size_bytes;
         let before = self.before;
         self.ctx.report.progress(|progress| progress.done_bytes = before);
@@ -210,9 +201,9 @@ impl Copying<'_> {
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         look.tick().await;
         let transfer = async {
-            while let Some(extent) = source.next().await.map_err(|error| error.fault())? {
+            while let Some(extent) = source.next().await? {
                 self.moved(&extent);
-                writer.write(extent).await.map_err(|error| error.fault())?;
+                writer.write(extent).await?;
                 self.ctx.crash_point("copy", "midway");
             }
             Ok::<(), Fault>(())
@@ -224,7 +215,7 @@ impl Copying<'_> {
                 end = &mut transfer => return end,
                 _ = look.tick() => {
                     let danger = driver.export_danger(&self.grip, self.export).await;
-                    if let Some(fault) = danger.map_err(|error| error.fault())? {
+                    if let Some(fault) = danger? {
                         return Err(fault);
                     }
                 }
@@ -292,15 +283,15 @@ impl Step for Commit {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let manifest = Self::manifest(ctx)?;
-        let point = ctx.vault.begin(manifest.id).await.map_err(|error| error.fault())?;
-        point.commit(&manifest).await.map_err(|error| error.fault())?;
+        let point = ctx.vault.begin(manifest.id).await?;
+        point.commit(&manifest).await?;
         ctx.report.info(format!("recovery point {} is complete", manifest.id)).await;
         output(&manifest.id)
     }
 
     async fn undo(&self, ctx: &StepContext) -> Result<(), Fault> {
         // A commit that was interrupted may still be under way: this waits for its end.
-        drop(ctx.vault.begin(ctx.job.id.into()).await.map_err(|error| error.fault())?);
+        drop(ctx.vault.begin(ctx.job.id.into()).await?);
         match ctx.vault.remove(ctx.job.id.into()).await {
             Ok(()) | Err(VaultError::NotFound(_)) => Ok(()),
             Err(error) => Err(error.fault()),

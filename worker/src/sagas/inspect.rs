@@ -21,11 +21,11 @@ impl Step for Inspect {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let driver = ctx.driver()?;
-        let report = driver.check().await.map_err(|error| error.fault())?;
+        let report = driver.check().await?;
         for warning in &report.warnings {
             ctx.report.warn(warning).await;
         }
-        let vms = driver.inventory().await.map_err(|error| error.fault())?;
+        let vms = driver.inventory().await?;
         ctx.report.info(format!("{}, {} VMs", report.hypervisor, vms.len())).await;
         Ok(json!({ "report": report, "vms": vms }))
     }

@@ -23,8 +23,7 @@ impl Step for Switch {
         let JobSpec::Power { vm, action } = &ctx.job.spec else {
             return Err(Fault::internal("a power step in a job of another kind"));
         };
-        let state =
-            ctx.driver()?.power(&ctx.grip()?, *action).await.map_err(|error| error.fault())?;
+        let state = ctx.driver()?.power(&ctx.grip()?, *action).await?;
         ctx.report.info(format!("{vm} is {state}")).await;
         Ok(json!({ "power": state }))
     }

@@ -53,11 +53,9 @@ impl Step for Plan {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let (point, target) = request(ctx)?;
-        let StoredPoint { manifest, .. } =
-            ctx.vault.get(point).await.map_err(|error| error.fault())?;
+        let StoredPoint { manifest, .. } = ctx.vault.get(point).await?;
         let import = ImportRequest { point: &manifest, target };
-        let plan =
-            ctx.driver()?.plan_import(ctx.job.id, &import).await.map_err(|error| error.fault())?;
+        let plan = ctx.driver()?.plan_import(ctx.job.id, &import).await?;
         let text = format!(
             "restoring {} as of {} to {}",
             manifest.source, manifest.consistent_at, target.vm
@@ -80,7 +78,7 @@ impl Step for Allocate {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let plan: ImportPlan = ctx.needs("plan")?;
-        ctx.driver()?.create_disks(&ctx.grip()?, &plan).await.map_err(|error| error.fault())?;
+        ctx.driver()?.create_disks(&ctx.grip()?, &plan).await?;
         Ok(Value::Null)
     }
 
@@ -92,7 +90,7 @@ impl Step for Allocate {
 /// Removes what the import made; nothing when there was no plan yet.
 async fn remove(ctx: &StepContext) -> Result<(), Fault> {
     let Some(plan) = ctx.output_of::<ImportPlan>("plan")? else { return Ok(()) };
-    ctx.driver()?.remove_import(&ctx.grip()?, &plan).await.map_err(|error| error.fault())
+    Ok(ctx.driver()?.remove_import(&ctx.grip()?, &plan).await?)
 }
 
 struct Copy;
@@ -107,12 +105,7 @@ impl Step for Copy {
         let (point, _) = request(ctx)?;
         let plan: ImportPlan = ctx.needs("plan")?;
         let total_bytes = plan.disks.iter().map(|disk| disk.size_bytes).sum();
-        ctx.report.progress(|progress| {
-            progress.step = "copy".into();
-            progress.total_bytes = total_bytes;
-            progress.done_bytes = 0;
-            progress.moved_bytes = 0;
-        });
+        ctx.report.begin("copy", total_bytes);
         let copying = Copying { ctx, grip: ctx.grip()?, plan: &plan };
         let mut before = 0;
         for disk in &plan.disks {
@@ -132,8 +125,7 @@ struct Copying<'a> {
 
 impl Copying<'_> {
     async fn disk(&self, point: PointId, disk: &PlannedDisk, before: u64) -> Result<(), Fault> {
-        let mut reader =
-            self.ctx.vault.read(point, &disk.name).await.map_err(|error| error.fault())?;
+        let mut reader = self.ctx.vault.read(point, &disk.name).await?;
         if reader.size_bytes() != disk.size_bytes {
             return Err(Fault::permanent(
                 FaultCode::PointDamaged,
@@ -146,14 +138,9 @@ impl Copying<'_> {
                 "Do not trust this point: restore another one (`drs point list`).",
             ));
         }
-        let mut sink = self
-            .ctx
-            .driver()?
-            .write_disk(&self.grip, self.plan, disk)
-            .await
-            .map_err(|error| error.fault())?;
+        let mut sink = self.ctx.driver()?.write_disk(&self.grip, self.plan, disk).await?;
         self.pump(reader.as_mut(), sink.as_mut(), before).await?;
-        sink.finish().await.map_err(|error| error.fault())
+        Ok(sink.finish().await?)
     }
 
     async fn pump(
@@ -162,9 +149,9 @@ impl Copying<'_> {
         sink: &mut dyn DiskSink,
         before: u64,
     ) -> Result<(), Fault> {
-        while let Some(extent) = reader.next().await.map_err(|error| error.fault())? {
+        while let Some(extent) = reader.next().await? {
             let (done, bytes) = (before + extent.end(), extent.data.len() as u64);
-            sink.write(extent).await.map_err(|error| error.fault())?;
+            sink.write(extent).await?;
             self.ctx.report.progress(|progress| {
                 progress.done_bytes = done;
                 progress.moved_bytes += bytes;
@@ -211,7 +198,7 @@ impl Step for Define {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let plan: ImportPlan = ctx.needs("plan")?;
-        ctx.driver()?.define(&ctx.grip()?, &plan).await.map_err(|error| error.fault())?;
+        ctx.driver()?.define(&ctx.grip()?, &plan).await?;
         ctx.report.info(format!("{} is defined", ctx.grip()?.vm)).await;
         Ok(Value::Null)
     }
@@ -225,7 +212,8 @@ struct Start;
 
 impl Start {
     async fn switch(ctx: &StepContext, action: PowerAction) -> Result<(), Fault> {
-        ctx.driver()?.power(&ctx.grip()?, action).await.map(drop).map_err(|error| error.fault())
+        ctx.driver()?.power(&ctx.grip()?, action).await?;
+        Ok(())
     }
 }
 

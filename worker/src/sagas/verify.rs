@@ -26,12 +26,9 @@ impl Step for Verify {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let id = point(ctx)?;
-        let stored = ctx.vault.get(id).await.map_err(|error| error.fault())?;
+        let stored = ctx.vault.get(id).await?;
         let total_bytes = stored.manifest.stored_bytes();
-        ctx.report.progress(|progress| {
-            progress.step = "verify".into();
-            progress.total_bytes = total_bytes;
-        });
+        ctx.report.begin("verify", total_bytes);
         let report = ctx
             .vault
             .verify(id, clock::now(), &|read| {
@@ -40,8 +37,7 @@ impl Step for Verify {
                     progress.moved_bytes = read;
                 });
             })
-            .await
-            .map_err(|error| error.fault())?;
+            .await?;
         for damage in &report.damage {
             ctx.report.error(damage).await;
         }

@@ -119,21 +119,51 @@ pub enum CancelAnswer {
     Unknown,
 }
 
-enum Standing {
-    Drives(Box<Job>),
+/// Why a worker may not write.
+enum Refusal {
     Lost,
     Done(Phase),
     Unknown,
 }
 
-fn standing<R: Rows>(rows: &mut R, who: &Driver<'_>) -> Result<Standing, R::Error> {
-    let Some(job) = rows.job(who.job)? else { return Ok(Standing::Unknown) };
+impl From<Refusal> for BeatAnswer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Lost => Self::Lost,
+            Refusal::Done(phase) => Self::Done(phase),
+            Refusal::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Refusal> for SettleAnswer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Lost => Self::Lost,
+            Refusal::Done(phase) => Self::Done(phase),
+            Refusal::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Refusal> for RefenceAnswer {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Lost | Refusal::Done(_) => Self::Lost,
+            Refusal::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// The job, if this worker drives it under this claim.
+fn driven<R: Rows>(rows: &mut R, who: &Driver<'_>) -> Result<Result<Job, Refusal>, R::Error> {
+    let Some(job) = rows.job(who.job)? else { return Ok(Err(Refusal::Unknown)) };
     if job.state.is_terminal() {
-        return Ok(Standing::Done(job.state.phase()));
+        return Ok(Err(Refusal::Done(job.state.phase())));
     }
     let drives =
         job.fence == who.fence && job.state.lease().is_some_and(|lease| lease.worker == who.worker);
-    Ok(if drives { Standing::Drives(Box::new(job)) } else { Standing::Lost })
+    Ok(if drives { Ok(job) } else { Err(Refusal::Lost) })
 }
 
 /// Renews the lease. `accepted` says that the host has taken the work.
@@ -147,11 +177,9 @@ pub fn beat<R: Rows>(
     ttl: SignedDuration,
     accepted: bool,
 ) -> Result<BeatAnswer, R::Error> {
-    let mut job = match standing(rows, who)? {
-        Standing::Drives(job) => job,
-        Standing::Lost => return Ok(BeatAnswer::Lost),
-        Standing::Done(phase) => return Ok(BeatAnswer::Done(phase)),
-        Standing::Unknown => return Ok(BeatAnswer::Unknown),
+    let mut job = match driven(rows, who)? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(refusal.into()),
     };
     let lease = Lease { worker: who.worker.to_owned(), until: now + ttl };
     job.state = job.state.apply(JobEvent::Renew(lease))?;
@@ -173,11 +201,9 @@ pub fn log_step<R: Rows>(
     who: &Driver<'_>,
     record: &StepRecord,
 ) -> Result<BeatAnswer, R::Error> {
-    let mut job = match standing(rows, who)? {
-        Standing::Drives(job) => job,
-        Standing::Lost => return Ok(BeatAnswer::Lost),
-        Standing::Done(phase) => return Ok(BeatAnswer::Done(phase)),
-        Standing::Unknown => return Ok(BeatAnswer::Unknown),
+    let mut job = match driven(rows, who)? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(refusal.into()),
     };
     match job.steps.iter_mut().find(|entry| entry.step == record.step) {
         Some(entry) => *entry = record.clone(),
@@ -235,10 +261,9 @@ pub fn refence<R: Rows>(
     who: &Driver<'_>,
     seen: FencingToken,
 ) -> Result<RefenceAnswer, R::Error> {
-    let mut job = match standing(rows, who)? {
-        Standing::Drives(job) => job,
-        Standing::Lost | Standing::Done(_) => return Ok(RefenceAnswer::Lost),
-        Standing::Unknown => return Ok(RefenceAnswer::Unknown),
+    let mut job = match driven(rows, who)? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(refusal.into()),
     };
     job.fence = rows.next_fence(seen)?;
     job.updated_at = now;
@@ -256,11 +281,9 @@ pub fn finish<R: Rows>(
     who: &Driver<'_>,
     outcome: &Outcome,
 ) -> Result<SettleAnswer, R::Error> {
-    let mut job = match standing(rows, who)? {
-        Standing::Drives(job) => job,
-        Standing::Lost => return Ok(SettleAnswer::Lost),
-        Standing::Done(phase) => return Ok(SettleAnswer::Done(phase)),
-        Standing::Unknown => return Ok(SettleAnswer::Unknown),
+    let mut job = match driven(rows, who)? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(refusal.into()),
     };
     let (event, fault) = match outcome {
         Outcome::Succeeded => (JobEvent::Succeed, None),
@@ -288,11 +311,9 @@ pub fn hand_over<R: Rows>(
     who: &Driver<'_>,
     how: &HandOver,
 ) -> Result<SettleAnswer, R::Error> {
-    let mut job = match standing(rows, who)? {
-        Standing::Drives(job) => job,
-        Standing::Lost => return Ok(SettleAnswer::Lost),
-        Standing::Done(phase) => return Ok(SettleAnswer::Done(phase)),
-        Standing::Unknown => return Ok(SettleAnswer::Unknown),
+    let mut job = match driven(rows, who)? {
+        Ok(job) => job,
+        Err(refusal) => return Ok(refusal.into()),
     };
     let event = match &how.fault {
         Some(_) => JobEvent::Retry { until: how.not_before },
