@@ -138,6 +138,12 @@ pub enum TransportError {
     },
 }
 
+impl From<TransportError> for Fault {
+    fn from(error: TransportError) -> Self {
+        error.fault()
+    }
+}
+
 impl TransportError {
     /// The error in the operator's terms.
     #[must_use]

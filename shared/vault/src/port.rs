@@ -78,6 +78,12 @@ pub enum VaultError {
     },
 }
 
+impl From<VaultError> for Fault {
+    fn from(error: VaultError) -> Self {
+        error.fault()
+    }
+}
+
 impl VaultError {
     /// The error in the operator's terms.
     #[must_use]
