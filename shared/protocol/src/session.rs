@@ -22,97 +22,15 @@
 //! part; it is run again (steps are idempotent), or undone first when it is volatile. After `done`:
 //! its output is in the store. Between the last `done` and `finish`: the next worker only finishes.
 
+mod answers;
+mod plan;
 mod settle;
 
-use drs_model::{
-    Fault, FencingToken, GuardAnswer, Job, SignedDuration, StepMark, StepRecord, Timestamp,
-};
+pub use plan::{Pace, StepMode, StepPlan};
+
+use drs_model::{Fault, FencingToken, GuardAnswer, Job, StepMark, StepRecord, Timestamp};
 
 use crate::store::{BeatAnswer, HandOver, Outcome, ReassertAnswer, RefenceAnswer, SettleAnswer};
-
-/// How a step works with the host guard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StepMode {
-    /// It changes nothing on a host.
-    Free,
-    /// It works while the session holds the VM; it ends with the worker.
-    Held,
-    /// It is a command that outlives the worker; a later one attaches to it.
-    Detached,
-}
-
-/// What the session must know of a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepPlan {
-    /// Its name, unique in the saga and stable: it stands in logs.
-    pub name: &'static str,
-    /// How it works with the guard.
-    pub mode: StepMode,
-    /// Its effect does not outlive the worker until the last step of its run of volatile steps is
-    /// done. After a crash the whole run is undone and starts again.
-    pub volatile: bool,
-    /// Its failure fails the job and takes back nothing that was done before it.
-    pub keeps_rest: bool,
-}
-
-impl StepPlan {
-    /// A step that changes nothing on a host.
-    #[must_use]
-    pub const fn free(name: &'static str) -> Self {
-        Self { name, mode: StepMode::Free, volatile: false, keeps_rest: false }
-    }
-
-    /// A step that works while the session holds the VM.
-    #[must_use]
-    pub const fn held(name: &'static str) -> Self {
-        Self { mode: StepMode::Held, ..Self::free(name) }
-    }
-
-    /// A command that outlives the worker.
-    #[must_use]
-    pub const fn detached(name: &'static str) -> Self {
-        Self { mode: StepMode::Detached, ..Self::free(name) }
-    }
-
-    /// The same step, volatile.
-    #[must_use]
-    pub const fn volatile(self) -> Self {
-        Self { volatile: true, ..self }
-    }
-
-    /// The same step, keeping the rest when it fails.
-    #[must_use]
-    pub const fn keeping_rest(self) -> Self {
-        Self { keeps_rest: true, ..self }
-    }
-}
-
-/// How the session paces itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
-    /// How often the lease is renewed.
-    pub beat: SignedDuration,
-    /// Attempts after which a fault that may pass is final.
-    pub attempts_max: u32,
-    /// Wait before the second attempt; it doubles with each further one.
-    pub backoff: SignedDuration,
-    /// Longest wait between attempts.
-    pub backoff_max: SignedDuration,
-    /// Wait when the hypervisor or another job has the VM.
-    pub busy_wait: SignedDuration,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self {
-            beat: SignedDuration::from_secs(20),
-            attempts_max: 5,
-            backoff: SignedDuration::from_secs(5),
-            backoff_max: SignedDuration::from_secs(300),
-            busy_wait: SignedDuration::from_secs(30),
-        }
-    }
-}
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq)]
@@ -454,108 +372,6 @@ impl Session {
             self.accepted = true;
             out.push(Action::Ack);
             out.push(Action::Beat { accepted: true });
-        }
-    }
-
-    fn guard_answered(&mut self, now: Timestamp, answer: &GuardAnswer, out: &mut Vec<Action>) {
-        let holding = self.doing == Doing::Holding;
-        if !holding && !matches!(self.doing, Doing::Running(_)) {
-            return;
-        }
-        match answer {
-            GuardAnswer::Started => {
-                self.holding = holding;
-                self.accept(out);
-                if holding {
-                    self.proceed(now, out);
-                }
-            }
-            GuardAnswer::Attached | GuardAnswer::Exit(_) if !holding => self.accept(out),
-            GuardAnswer::Stale(seen) => {
-                self.doing = Doing::Refencing;
-                out.push(Action::Refence(*seen));
-            }
-            GuardAnswer::Attached | GuardAnswer::Exit(_) => self.busy(now, self.job.id, out),
-            GuardAnswer::Busy(other) => self.busy(now, *other, out),
-        }
-    }
-
-    fn hold_lost(&mut self, now: Timestamp, out: &mut Vec<Action>) {
-        if !self.holding {
-            return;
-        }
-        self.holding = false;
-        let held = |n: usize| self.plan.get(n).is_some_and(|s| s.mode == StepMode::Held);
-        match self.doing {
-            Doing::Running(n) if held(n) => {
-                out.push(Action::Abort);
-                let fault = settle::hold_lost_fault(&self.job);
-                self.failed(n, now, fault, out);
-            }
-            Doing::Undoing(n) if held(n) => {
-                out.push(Action::Abort);
-                self.proceed(now, out);
-            }
-            _ => {}
-        }
-    }
-
-    fn logged(&mut self, now: Timestamp, answer: BeatAnswer, out: &mut Vec<Action>) {
-        let Doing::Logging(record) = self.doing.clone() else { return };
-        match answer {
-            BeatAnswer::Kept { cancel } => {
-                self.cancel |= cancel;
-                match self.job.steps.iter_mut().find(|entry| entry.step == record.step) {
-                    Some(entry) => *entry = record,
-                    None => self.job.steps.push(record),
-                }
-                self.doing = Doing::Nothing;
-                self.proceed(now, out);
-            }
-            BeatAnswer::Lost | BeatAnswer::Done(_) => self.end(out),
-            BeatAnswer::Unknown => out.push(Action::Reassert),
-        }
-    }
-
-    fn beaten(&mut self, now: Timestamp, answer: BeatAnswer, out: &mut Vec<Action>) {
-        match answer {
-            BeatAnswer::Kept { cancel: false } => {}
-            BeatAnswer::Kept { cancel: true } => {
-                self.cancel = true;
-                if self.goal == Goal::Forward && matches!(self.doing, Doing::Running(_)) {
-                    out.push(Action::Abort);
-                    self.goal = Goal::Back(Back::Cancel);
-                    self.doing = Doing::Nothing;
-                    self.proceed(now, out);
-                }
-            }
-            BeatAnswer::Lost | BeatAnswer::Done(_) => self.end(out),
-            BeatAnswer::Unknown => out.push(Action::Reassert),
-        }
-    }
-
-    fn reasserted(&mut self, now: Timestamp, answer: &ReassertAnswer, out: &mut Vec<Action>) {
-        match answer {
-            ReassertAnswer::Conflict(_) => self.end(out),
-            ReassertAnswer::Restored | ReassertAnswer::Exists => match self.doing.clone() {
-                Doing::Logging(record) => out.push(Action::Log(record)),
-                Doing::Settling(action) => out.push(*action),
-                Doing::Nothing => self.proceed(now, out),
-                _ => {}
-            },
-        }
-    }
-
-    fn refenced(&mut self, now: Timestamp, answer: RefenceAnswer, out: &mut Vec<Action>) {
-        match answer {
-            RefenceAnswer::Fenced(fence) => {
-                self.job.fence = fence;
-                if self.doing == Doing::Refencing {
-                    self.doing = Doing::Nothing;
-                    self.proceed(now, out);
-                }
-            }
-            RefenceAnswer::Lost | RefenceAnswer::Unknown => self.end(out),
         }
     }
 
