@@ -56,19 +56,18 @@ impl Stillness {
     }
 }
 
+/// A call of `export.sh`.
+pub(super) fn export(command: &str) -> Argv {
+    script(EXPORT, "drs-export").arg(command)
+}
+
 impl LibvirtDriver {
     pub(super) fn close_command(&self, grip: &Grip, end: ExportEnd) -> Argv {
         let end = match end {
             ExportEnd::Complete => "complete",
             ExportEnd::Abandoned => "abandoned",
         };
-        script(EXPORT, "drs-export").args([
-            "close",
-            &grip.job.to_string(),
-            grip.vm.name.as_str(),
-            self.image_dir(),
-            end,
-        ])
+        export("close").args([&grip.job.to_string(), grip.vm.name.as_str(), self.image_dir(), end])
     }
 
     pub(super) async fn open(&self, grip: &Grip) -> Result<Export, DriverError> {
@@ -119,8 +118,7 @@ impl LibvirtDriver {
         };
         let agent = if description.spec.guest_agent { "yes" } else { "no" };
         let backup = backup_xml(&description.spec, &socket, &scratch).to_string();
-        let argv = script(EXPORT, "drs-export").args([
-            "open",
+        let argv = export("open").args([
             &job,
             grip.vm.name.as_str(),
             run,

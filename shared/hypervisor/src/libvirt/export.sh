@@ -12,7 +12,8 @@
 #   */drs-JOB.UUID.DISK.scratch   what the guest overwrites meanwhile, beside the disk
 #   the checkpoint drs-JOB, which stays when the export ends complete
 #
-# Exit codes: 20 the VM does not run, 21 it is busy (the reason on standard error).
+# Exit codes: 20 the VM does not run, 21 it is busy, or libvirt does not tell (the reason on standard
+# error); a close that ends with another code than 0 has left the marks, for the next one.
 set -u
 command=$1 job=$2 vm=$3
 
@@ -45,16 +46,35 @@ find_vm() {
     return 0
 }
 
+# A libvirt that does not answer says nothing of the VM: nothing may be taken for granted then, least
+# of all that the VM is off.
+unclear() {
+    fail 21 "libvirt does not tell $1: ${2:-no answer in time}"
+}
+
+# Whether the VM runs.
 runs() {
-    case $(v 15 domstate "$1" 2>/dev/null) in
-    running | paused | idle | 'in shutdown' | pmsuspended) return 0 ;;
-    esac
-    return 1
+    if state=$(v 15 domstate "$1" 2>&1); then
+        case $state in
+        *running | *paused | *idle | *'in shutdown' | *pmsuspended) return 0 ;;
+        *'shut off' | *crashed) return 1 ;;
+        esac
+    elif all=$(v 30 list --all --uuid) && ! printf '%s\n' "$all" | grep -qF "$1"; then
+        return 1
+    fi
+    unclear 'whether the VM runs' "$state"
 }
 
 # Whether the backup job of the VM is one of DR Switch.
 backup_is_ours() {
-    v 15 backup-dumpxml "$1" 2>/dev/null | grep -q "/drs-[0-9a-f-]*\.[^'\"]*scratch"
+    if backup=$(v 15 backup-dumpxml "$1" 2>&1); then
+        printf '%s\n' "$backup" | grep -q "/drs-[0-9a-f-]*\.[^'\"]*scratch"
+        return
+    fi
+    case $backup in
+    *'no domain backup job present'*) return 1 ;;
+    esac
+    unclear 'whose backup job the VM has' "$backup"
 }
 
 # ---------------------------------------------------------------- close
@@ -105,7 +125,10 @@ scratch_folders() {
 
 # drop_checkpoint UUID NAME
 drop_checkpoint() {
-    v 30 checkpoint-delete "$1" "$2" >/dev/null 2>&1 && return 0
+    why=$(v 30 checkpoint-delete "$1" "$2" 2>&1) && return 0
+    case $?,$why in
+    124,* | 137,* | *'state change lock'*) unclear "whether the checkpoint $2 is gone" "$why" ;;
+    esac
     runs "$1" && broken=running || broken=off
     v 30 checkpoint-delete "$1" "$2" --metadata >/dev/null 2>&1 || return 0
     [ "$broken" = off ] || return 0
@@ -117,7 +140,8 @@ drop_checkpoint() {
 
 # drop_checkpoints UUID END
 drop_checkpoints() {
-    v 15 checkpoint-list --name "$1" 2>/dev/null | while read -r name; do
+    names=$(v 15 checkpoint-list --name "$1" 2>&1) || unclear 'the checkpoints of the VM' "$names"
+    printf '%s\n' "$names" | while read -r name; do
         case $2,$name in
         complete,"drs-$job") ;;
         complete,drs-* | abandoned,"drs-$job") drop_checkpoint "$1" "$name" ;;
@@ -153,7 +177,7 @@ close_export() {
         rm -f -- "$folder/drs-$job."*.scratch
         [ -z "$1" ] || rm -f -- "$folder"/drs-*."$1".*.scratch
     done
-    [ -z "$1" ] || drop_checkpoints "$1" "$3"
+    [ -z "$1" ] || drop_checkpoints "$1" "$3" || exit
     rm -f -- /var/lib/libvirt/qemu/domain-*/"drs-$job.sock"
     for j in $(jobs_of "$1"); do
         rm -rf -- "$run/drs-$j".*

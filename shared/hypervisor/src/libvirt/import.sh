@@ -12,7 +12,8 @@
 # makes the staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails
 # where a file is.
 #
-# Exit codes: 17 something is there already (named on standard error), 20 the VM runs.
+# Exit codes: 17 something is there already (named on standard error), 20 the VM runs, 21 libvirt does
+# not tell what must be known (nothing is removed then).
 set -u
 umask 077
 command=$1
@@ -35,9 +36,15 @@ find_vm() {
     return 0
 }
 
-# made_by JOB UUID: whether that job made the VM; its description says so
+# made_by JOB UUID: whether that job made the VM; its description says so. A libvirt that does not
+# answer says nothing.
 made_by() {
-    v metadata "$2" urn:dr-switch:import:1 --config 2>/dev/null | grep -qF -- "$1"
+    if note=$(v metadata "$2" urn:dr-switch:import:1 --config 2>&1); then
+        case $note in *"$1"*) return 0 ;; esac
+        return 1
+    fi
+    case $note in *'metadata element is not present'*) return 1 ;; esac
+    fail 21 "libvirt does not tell which job made the VM: ${note:-no answer in time}"
 }
 
 exists() {
@@ -107,8 +114,9 @@ remove() {
     shift 2
     uuid=$(find_vm "$name") || exit 1
     if [ -n "$uuid" ] && made_by "$job" "$uuid"; then
-        case $(v domstate "$uuid") in
-        'shut off' | crashed) undefine "$uuid" "$@" ;;
+        state=$(v domstate "$uuid" 2>&1) || fail 21 "libvirt does not tell whether the VM runs: $state"
+        case $state in
+        *'shut off' | *crashed) undefine "$uuid" "$@" ;;
         *) fail 20 "the restored VM runs: it is not removed" ;;
         esac
     fi

@@ -10,6 +10,8 @@ use super::parse::{self, HostCapabilities};
 use super::xml::Element;
 use super::*;
 
+mod scripts;
+
 const LIN1: &str = include_str!("fixtures/lin1.inactive.xml");
 const TWO1: &str = include_str!("fixtures/two1.inactive.xml");
 const TWO1_LIVE: &str = include_str!("fixtures/two1.live.xml");

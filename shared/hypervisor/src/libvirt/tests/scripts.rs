@@ -1,0 +1,209 @@
+//! The scripts themselves, on a host whose `virsh` answers what a test tells it to: what libvirt says
+//! when it stalls cannot be had from a libvirt that works.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use drs_transport::Argv;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::libvirt::{export, import};
+
+const JOB: &str = "0192f0c1-0000-7000-8000-000000000001";
+const UUID: &str = "f18daddc-251a-44bf-aa7c-c2a5a74b92da";
+
+/// What `virsh` does: notes the call, then does what the file of that command says; else nothing.
+const VIRSH: &str = r#"#!/bin/sh
+shift
+echo "$*" >>"$STUB/calls"
+[ ! -f "$STUB/$1" ] || . "$STUB/$1"
+"#;
+/// As `timeout` reports a `virsh` that hangs.
+const HANGS: &str = "exit 124";
+const NO_BACKUP: &str =
+    "echo 'error: Domain backup job id not found: no domain backup job present' >&2; exit 1";
+
+/// A host with one VM, `web1`, which runs.
+struct StubHost {
+    folder: TempDir,
+}
+
+impl StubHost {
+    fn new() -> Self {
+        let host = Self { folder: tempfile::tempdir().expect("a folder") };
+        for folder in ["bin", "run", "images"] {
+            fs::create_dir(host.path(folder)).expect("a folder");
+        }
+        for (name, text) in [("virsh", VIRSH), ("id", "#!/bin/sh\necho 1000\n")] {
+            let program = host.path("bin").join(name);
+            fs::write(&program, text).expect("a program");
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("a program");
+        }
+        host.answers("list", &format!("echo '{UUID} web1'"));
+        host.answers("domstate", "echo running");
+        host.answers("domjobinfo", "echo 'Job type:         None'");
+        host.answers("backup-dumpxml", NO_BACKUP);
+        host.answers("domblklist", &format!("echo ' vda  {}/vda.qcow2'", host.text("images")));
+        host
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).to_str().expect("text").to_owned()
+    }
+
+    /// What a `virsh` command does from now on.
+    fn answers(&self, command: &str, script: &str) {
+        fs::write(self.path(command), script).expect("an answer");
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        fs::write(self.path(name), content).expect("a file");
+        self.path(name)
+    }
+
+    /// Whether `virsh` was called with these words.
+    fn called(&self, words: &str) -> bool {
+        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        calls.lines().any(|call| call.contains(words))
+    }
+
+    fn command(&self, argv: &Argv) -> Command {
+        let (program, args) = argv.parts().split_first().expect("a program");
+        let path = std::env::var("PATH").expect("a path");
+        let vars = HashMap::from([
+            ("PATH", format!("{}:{path}", self.text("bin"))),
+            ("XDG_RUNTIME_DIR", self.text("run")),
+            ("STUB", self.text("")),
+        ]);
+        let mut command = Command::new(program);
+        command.args(args).envs(vars);
+        command
+    }
+
+    /// Exit code and everything printed.
+    async fn run(&self, argv: &Argv) -> (i32, String) {
+        let Output { status, stdout, stderr } = self.command(argv).output().await.expect("a shell");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (status.code().expect("a code"), text(&stdout) + &text(&stderr))
+    }
+
+    async fn close(&self) -> (i32, String) {
+        let images = self.text("images");
+        self.run(&export::export("close").args([JOB, "web1", &images, "abandoned"])).await
+    }
+
+    /// An export is open and the guest still frozen: the marks and the scratch file.
+    fn frozen_export(&self) -> [PathBuf; 3] {
+        self.answers("domfsthaw", "echo 'Thawed 1 filesystem(s)'");
+        [
+            self.file(&format!("run/drs-{JOB}.export"), UUID),
+            self.file(&format!("run/drs-{JOB}.frozen"), ""),
+            self.file(&format!("images/drs-{JOB}.{UUID}.vda.scratch"), ""),
+        ]
+    }
+}
+
+fn all_exist(files: &[PathBuf]) -> bool {
+    files.iter().all(|file| file.exists())
+}
+
+fn none_exists(files: &[PathBuf]) -> bool {
+    !files.iter().any(|file| file.exists())
+}
+
+#[tokio::test]
+async fn a_libvirt_that_stalls_is_not_a_vm_that_is_off() {
+    for (command, answer) in [
+        ("domstate", HANGS),
+        ("domstate", "exit 137"),
+        ("domstate", "echo 'error: Disconnected from qemu:///system' >&2; exit 1"),
+        ("domstate", "echo 'no state'"),
+        ("domstate", "echo \"error: failed to get domain 'web1'\" >&2; exit 1"),
+        ("backup-dumpxml", HANGS),
+        ("backup-dumpxml", "echo 'error: cannot acquire state change lock' >&2; exit 1"),
+    ] {
+        let host = StubHost::new();
+        let files = host.frozen_export();
+        host.answers(command, answer);
+        let (code, text) = host.close().await;
+        assert_eq!(code, 21, "{command} {answer}: {text}");
+        assert!(text.contains("libvirt does not tell"), "{text}");
+        assert!(all_exist(&files), "{command} {answer}: {files:?}");
+
+        // It answers again: the next close finds what is to be done.
+        host.answers("domstate", "echo running");
+        host.answers("backup-dumpxml", NO_BACKUP);
+        assert_eq!(host.close().await, (0, String::new()), "{command} {answer}");
+        assert!(host.called("domfsthaw"), "{command} {answer}");
+        assert!(none_exists(&files), "{command} {answer}: {files:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_vm_that_is_off_or_gone_needs_no_thaw() {
+    for (state, listed) in [
+        ("echo 'shut off'", true),
+        ("echo crashed", true),
+        ("echo \"error: failed to get domain 'x'\" >&2; exit 1", false),
+    ] {
+        let host = StubHost::new();
+        let files = host.frozen_export();
+        host.answers("domstate", state);
+        if !listed {
+            // Undefined between the first look and the second.
+            let once = format!("[ \"$4\" != --name ] || echo '{UUID} web1'");
+            host.answers("list", &once);
+        }
+        assert_eq!(host.close().await, (0, String::new()), "{state}");
+        assert!(none_exists(&files), "{state}: {files:?}");
+        assert!(!host.called("domfsthaw") && !host.called("domjobabort"), "{state}");
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_may_still_be_there_keeps_the_marks() {
+    for (command, answer) in [("checkpoint-list", HANGS), ("checkpoint-delete", HANGS)] {
+        let host = StubHost::new();
+        let [mark, ..] = host.frozen_export();
+        host.answers("checkpoint-list", &format!("echo drs-{JOB}"));
+        host.answers(command, answer);
+        assert_eq!(host.close().await.0, 21, "{command}");
+        assert!(mark.exists() && !host.called("--metadata"), "{command}");
+    }
+}
+
+#[tokio::test]
+async fn a_vm_whose_maker_is_not_known_is_neither_removed_nor_left_behind() {
+    let host = StubHost::new();
+    let staging = host.file("images/.drs-web1-vda.qcow2", "");
+    let last = host.path("images/web1-vda.qcow2");
+    fs::hard_link(&staging, &last).expect("a link");
+    let argv = import_call("remove", &[&staging, &last]);
+    host.answers("domstate", "echo 'shut off'");
+    for (command, answer) in [("metadata", HANGS), ("domstate", HANGS)] {
+        host.answers("metadata", &format!("echo '<import job=\"{JOB}\"/>'"));
+        host.answers(command, answer);
+        let (code, text) = host.run(&argv).await;
+        assert_eq!(code, 21, "{command}: {text}");
+        assert!(staging.exists() && last.exists() && !host.called("undefine"), "{command}");
+    }
+    // The VM of that name is somebody else's: our files go, it stays.
+    let none =
+        "echo 'error: metadata not found: Requested metadata element is not present' >&2; exit 1";
+    host.answers("metadata", none);
+    assert_eq!(host.run(&argv).await, (0, String::new()));
+    assert!(!staging.exists() && !host.called("undefine"));
+}
+
+fn import_call(command: &str, files: &[&Path]) -> Argv {
+    let files = files.iter().map(|file| file.to_str().expect("text"));
+    import::import(command).args([JOB, "web1"]).args(files)
+}
