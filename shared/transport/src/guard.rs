@@ -16,12 +16,15 @@ use crate::{Argv, Output, Spawned, TransportError};
 
 mod answer;
 mod hold;
+mod pulse;
 mod shell;
 
+pub use pulse::Pulse;
 pub use shell::ShellGuard;
 
-/// The VM is held while this lives. Dropping it ends the hold as a death of the worker would: the
-/// host runs the `at_loss` command given to [`HostGuard::hold`].
+/// The VM is held while this lives and its runtime runs: it beats ([`Pulse`]). Dropping it ends the
+/// hold as a death of the worker would: the host runs the `at_loss` command given to
+/// [`HostGuard::hold`].
 #[async_trait]
 pub trait Hold: Send + Sync {
     /// Resolves when the host ended the hold or the connection broke.
@@ -38,8 +41,8 @@ pub trait Hold: Send + Sync {
 #[async_trait]
 pub trait HostGuard: Send + Sync {
     /// Takes the VM while the returned hold lives. A hold of the same job under an older token is
-    /// ended first. When the worker or the connection dies, the host itself runs `at_loss` before it
-    /// gives the VM free.
+    /// ended first. When the worker or the connection dies, or the worker falls silent, the host
+    /// itself runs `at_loss` before it gives the VM free.
     ///
     /// Answers `Started` with the hold, or `Busy` or `Stale` without.
     ///
@@ -95,7 +98,8 @@ pub trait HostGuard: Send + Sync {
     ) -> Result<Output, TransportError>;
 
     /// Starts a command whose life is bound to the returned channel: the host ends it when the
-    /// channel closes. Refused when the token is stale.
+    /// channel closes or the worker falls silent. Its standard input is empty and the returned
+    /// stream is only to be read. Refused when the token is stale.
     ///
     /// # Errors
     /// As [`crate::Remote::spawn`]; [`TransportError::Stale`] when refused.

@@ -13,8 +13,9 @@
 //!
 //! # Crash points
 //! - The worker dies or is cut off: sshd closes the channels (a vanished worker's only when TCP gives
-//!   up; a newer claim of the same job does not wait for that). A hold runs its `at_loss` command and
-//!   frees the VM, a served command is ended, a detached command goes on and is attached to.
+//!   up, but a channel without a beat of its worker is given up 90 s after the last one, see [`Pulse`]).
+//!   A hold runs its `at_loss` command and frees the VM, a served command is ended, a detached command
+//!   goes on and is attached to.
 //! - We stop waiting for a command ([`TransportError::TimedOut`]): it may still run. Under
 //!   [`HostGuard::run`] the host ends it seconds later; OpenSSH ends others for every login but root's.
 //! - The command's runner is killed: the VM stays locked until the command ends, then it has vanished.
@@ -26,6 +27,6 @@ pub mod remote;
 pub mod ssh;
 
 pub use argv::Argv;
-pub use guard::{Hold, HostGuard, ShellGuard};
+pub use guard::{Hold, HostGuard, Pulse, ShellGuard};
 pub use remote::{BoxStream, Output, Remote, Spawned, TransportError};
 pub use ssh::{SshConfig, SshRemote};

@@ -136,6 +136,23 @@ ended() {
     swap "$dir/holder" "$job $fence $step $$ ended"
 }
 
+# Waits for one line of the worker (descriptor 3), at most $silence seconds: 0 when it came,
+# $released when it was "release", anything else when the worker is gone. To be called with "$@": a
+# trap that runs meanwhile sees the arguments of this function.
+hear() {
+    $clock sh -c 'read -r line || exit 1; [ "$line" != release ] || exit "$0"' "$released" \
+        <&3 >/dev/null 2>&1 3<&- 7>&- 8>&- 9>&- &
+    ear=$!
+    wait "$ear"
+}
+listen_for() {
+    silence=$1 released=10 ear=''
+    clock=''
+    if command -v timeout >/dev/null; then clock="timeout $silence"; fi
+    exec 3<&0
+}
+deafen() { kill "$ear" 2>/dev/null; }
+
 bounded() {
     limit=$1
     shift
@@ -145,9 +162,12 @@ kill_group() { kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2" 2>/dev/nul
 
 # ---- verbs
 
-# hold [AT_LOSS...]: has the VM until standard input says "release" or ends.
+# hold SILENCE_SECONDS [AT_LOSS...]: has the VM until standard input says "release", ends, or brings
+# no line for so long.
 hold() {
     step=+hold
+    listen_for "$1"
+    shift
     gate
     admit
     if ! lock; then
@@ -162,17 +182,20 @@ hold() {
     say STARTED
     trap 'lost "$@"' TERM
     exec 8>&-
-    while read -r line; do
-        [ "$line" = release ] || continue
-        trap : TERM
-        ended
-        exec 9>&-
-        answer RELEASED
+    heard=0
+    while [ "$heard" -eq 0 ]; do
+        hear "$@"
+        heard=$?
     done
-    lost "$@"
+    [ "$heard" -eq "$released" ] || lost "$@"
+    trap : TERM
+    ended
+    exec 9>&-
+    answer RELEASED
 }
 lost() {
     trap : TERM
+    deafen
     if [ $# -gt 0 ]; then bounded 60 "$@" </dev/null >"$dir/at_loss.log" 2>&1; fi
     ended
     exit 0
@@ -259,10 +282,12 @@ run() {
     exit "$?"
 }
 
-# serve COMMAND...: lives until standard input ends.
+# serve SILENCE_SECONDS COMMAND...: lives until standard input ends or brings no line for so long.
 serve() {
+    listen_for "$1"
+    shift
     enter
-    exec 7>>"$dir/serve.$$" 3<&0
+    exec 7>>"$dir/serve.$$"
     flock 7
     echo "$fence" >&7
     exec 8>&-
@@ -273,7 +298,8 @@ serve() {
     trap : HUP INT PIPE
     (
         exec >/dev/null 2>&1 7>&-
-        while read -r line; do :; done <&3
+        trap 'deafen; exit' TERM
+        while hear; do :; done
         kill -s TERM $$
     ) &
     watch=$!
@@ -286,6 +312,7 @@ serve() {
 }
 stop() {
     trap : TERM
+    kill "$watch" 2>/dev/null
     kill_group TERM "$child"
     (
         exec >/dev/null 2>&1 7>&-

@@ -1,22 +1,24 @@
 //! The worker's end of a hold.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use drs_model::HostName;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::pulse::Beats;
 use super::{Hold, answer};
 use crate::{BoxStream, TransportError};
 
 /// How long the host may take to give the VM back.
 const RELEASE_LIMIT: Duration = Duration::from_secs(30);
 
-/// A hold: one task owns its channel, so dropping the hold closes the channel.
+/// A hold: one task owns its channel and beats on it, so dropping the hold ends both.
 pub(super) struct ShellHold {
     host: HostName,
     order: oneshot::Sender<()>,
@@ -25,29 +27,39 @@ pub(super) struct ShellHold {
 }
 
 impl ShellHold {
-    pub(super) fn new(host: HostName, mut stream: BoxStream) -> Self {
+    pub(super) fn new(host: HostName, stream: BoxStream, mut beats: Beats) -> Self {
         let (order, ordered) = oneshot::channel();
         let lost = CancellationToken::new();
         let guard = lost.clone().drop_guard();
         let released = tokio::spawn(async move {
             let _guard = guard;
-            tokio::select! {
-                ordered = ordered => match ordered {
-                    Ok(()) => give_back(&mut stream).await,
-                    Err(_) => false,
-                },
+            let (mut reader, mut writer) = tokio::io::split(stream);
+            let release = {
                 // The host says nothing while it holds: whatever comes is the end.
-                _ = answer::read_line(&mut stream) => false,
-            }
+                let mut end = pin!(answer::read_line(&mut reader));
+                // A beat is never cut short by the order, which would garble the line after it.
+                let mut ordered = pin!(ordered);
+                loop {
+                    tokio::select! {
+                        ordered = &mut ordered => break ordered.is_ok(),
+                        _ = &mut end => break false,
+                        () = beats.due() => if beats.send(&mut writer).await.is_err() { break false },
+                    }
+                }
+            };
+            release && give_back(&mut reader, &mut writer).await
         });
         Self { host, order, lost, released }
     }
 }
 
-async fn give_back(stream: &mut BoxStream) -> bool {
+async fn give_back(
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> bool {
     let exchange = async {
-        stream.write_all(b"release\n").await.ok()?;
-        answer::read_line(stream).await.ok()
+        writer.write_all(b"release\n").await.ok()?;
+        answer::read_line(reader).await.ok()
     };
     let answer = timeout(RELEASE_LIMIT, exchange).await;
     matches!(answer, Ok(Some(line)) if line == "RELEASED")

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::answer;
 use super::hold::ShellHold;
+use super::pulse::{Pulse, Served};
 use super::{Hold, HostGuard};
 use crate::{Argv, Output, Remote, Spawned, TransportError};
 
@@ -28,16 +29,24 @@ const HOST_GRACE: Duration = Duration::from_secs(5);
 /// The guard of a host that is reached through a [`Remote`].
 ///
 /// A served command ([`HostGuard::serve`]) has an empty standard input: its channel is its life
-/// line. It also ends when a newer claim takes the VM.
+/// line. It also ends when a newer claim takes the VM. Both a hold and a served command end when the
+/// host hears no beat of the worker for a while ([`Pulse`]).
 pub struct ShellGuard {
     remote: Arc<dyn Remote>,
+    pulse: Pulse,
 }
 
 impl ShellGuard {
     /// The guard of this host.
     #[must_use]
     pub fn new(remote: Arc<dyn Remote>) -> Self {
-        Self { remote }
+        Self::with_pulse(remote, Pulse::default())
+    }
+
+    /// The guard of this host, with another pulse.
+    #[must_use]
+    pub fn with_pulse(remote: Arc<dyn Remote>, pulse: Pulse) -> Self {
+        Self { remote, pulse }
     }
 
     /// Asks for a decision and reads it.
@@ -111,11 +120,13 @@ impl HostGuard for ShellGuard {
         grip: &Grip,
         at_loss: Option<&Argv>,
     ) -> Result<(GuardAnswer, Option<Box<dyn Hold>>), TransportError> {
-        let argv = verb("hold", grip).args(at_loss.map(Argv::parts).unwrap_or_default().to_vec());
+        let at_loss = at_loss.map(Argv::parts).unwrap_or_default().to_vec();
+        let argv = verb("hold", grip).arg(self.pulse.silence_seconds()).args(at_loss);
         let (line, spawned) = self.open(&argv).await?;
         let answer = answer::guard_answer(&line).ok_or_else(|| self.unclear(&argv, &line))?;
         let hold = (answer == GuardAnswer::Started).then(|| {
-            Box::new(ShellHold::new(self.remote.host().clone(), spawned.stream)) as Box<dyn Hold>
+            let host = self.remote.host().clone();
+            Box::new(ShellHold::new(host, spawned.stream, self.pulse.beats())) as Box<dyn Hold>
         });
         Ok((answer, hold))
     }
@@ -167,9 +178,16 @@ impl HostGuard for ShellGuard {
     }
 
     async fn serve(&self, grip: &Grip, argv: &Argv) -> Result<Spawned, TransportError> {
-        let argv = verb("serve", grip).args(argv.parts().to_vec());
-        let (line, spawned) = self.open(&argv).await?;
-        if line == "SERVE" { Ok(spawned) } else { Err(self.refusal(&argv, &line)) }
+        let command = argv.parts().to_vec();
+        let argv = verb("serve", grip).arg(self.pulse.silence_seconds()).args(command);
+        let (line, Spawned { stream, exit }) = self.open(&argv).await?;
+        match line.as_str() {
+            "SERVE" => {
+                let stream = Box::new(Served::new(stream, self.pulse.beats()));
+                Ok(Spawned { stream, exit })
+            }
+            _ => Err(self.refusal(&argv, &line)),
+        }
     }
 
     async fn forget(&self, older_than: Duration) -> Result<(), TransportError> {

@@ -15,45 +15,45 @@ const STEP: &str = "check disks";
 const STEP_FILE: &str = "check%20disks";
 const LIMIT: Duration = Duration::from_secs(60);
 
-fn grip(job: &str, fence: u64) -> Grip {
+pub(crate) fn grip(job: &str, fence: u64) -> Grip {
     grip_of("web1", job, fence)
 }
 
-fn grip_of(vm: &str, job: &str, fence: u64) -> Grip {
+pub(crate) fn grip_of(vm: &str, job: &str, fence: u64) -> Grip {
     let vm = format!("dc1/{vm}").parse().expect("a VM");
     Grip { job: JobId::from_key(job), fence: FencingToken(fence), vm }
 }
 
-fn sh(script: &str) -> Argv {
+pub(crate) fn sh(script: &str) -> Argv {
     Argv::new("sh").args(["-c", script])
 }
 
 /// A host with its guard and its state directory.
-struct Host {
-    sshd: Sshd,
-    guard: Arc<ShellGuard>,
+pub(crate) struct Host {
+    pub(crate) sshd: Sshd,
+    pub(crate) guard: Arc<ShellGuard>,
 }
 
 impl Host {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::on(Sshd::start())
     }
 
-    fn on(sshd: Sshd) -> Self {
+    pub(crate) fn on(sshd: Sshd) -> Self {
         let guard = Arc::new(ShellGuard::new(sshd.remote()));
         Self { sshd, guard }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.sshd.path(name)
     }
 
     /// A command that appends a line to a file.
-    fn note(&self, name: &str) -> Argv {
+    pub(crate) fn note(&self, name: &str) -> Argv {
         sh("echo x >>\"$0\"").arg(self.path(name).to_str().expect("text"))
     }
 
-    fn noted(&self, name: &str) -> usize {
+    pub(crate) fn noted(&self, name: &str) -> usize {
         fs::read_to_string(self.path(name)).unwrap_or_default().lines().count()
     }
 
@@ -97,7 +97,7 @@ impl Host {
         eventually(&what, async || self.status(grip).await == status).await;
     }
 
-    async fn hold(&self, grip: &Grip, at_loss: Option<&Argv>) -> Option<Box<dyn Hold>> {
+    pub(crate) async fn hold(&self, grip: &Grip, at_loss: Option<&Argv>) -> Option<Box<dyn Hold>> {
         let (answer, hold) = self.guard.hold(grip, at_loss).await.expect("an answer");
         assert_eq!(answer == GuardAnswer::Started, hold.is_some());
         hold
@@ -454,8 +454,8 @@ async fn old_records_are_forgotten_and_the_fence_is_not() {
     assert_eq!(host.start(&a, &sh("exit 0")).await, GuardAnswer::Stale(FencingToken(2)));
 }
 
-#[tokio::test]
-async fn a_host_with_little_more_than_busybox_will_do() {
+/// A directory of the programs of such a host.
+pub(crate) fn little_more_than_busybox() -> tempfile::TempDir {
     let tools = tempfile::tempdir().expect("a directory");
     must(local("busybox").args(["--install", "-s"]).arg(tools.path()));
     for tool in ["flock", "setsid"] {
@@ -464,6 +464,12 @@ async fn a_host_with_little_more_than_busybox_will_do() {
             std::os::unix::fs::symlink(format!("/usr/bin/{tool}"), link).expect("linked");
         }
     }
+    tools
+}
+
+#[tokio::test]
+async fn a_host_with_little_more_than_busybox_will_do() {
+    let tools = little_more_than_busybox();
     let host = Host::on(Sshd::with(&format!("PATH={}", tools.path().display())));
     let a = grip("a", 1);
     let hold = host.hold(&a, Some(&host.note("lost"))).await.expect("the VM is free");
