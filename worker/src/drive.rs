@@ -10,7 +10,7 @@ use drs_backend::{Backend, Delivery};
 use drs_hypervisor::{Driver, Drivers};
 use drs_model::{Fault, Host, Job, StepMark, Timestamp};
 use drs_protocol::session::{Action, Event, Session};
-use drs_protocol::store::{BeatAnswer, Driver as Driving, HandOver, Outcome, SettleAnswer};
+use drs_protocol::store::{BeatAnswer, Driving, Outcome, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
 use drs_transport::Hold;
 use drs_vault::Vault;
@@ -104,15 +104,16 @@ impl<'a> Drive<'a> {
     /// Drives the job until it is settled, handed over, or lost to another worker.
     pub(crate) async fn run(mut self) {
         greet(&self.report, self.session.job()).await;
-        if let Err(fault) = self.meet_host().await {
-            return self.settle_without_host(fault).await;
-        }
+        let begin = match self.meet_host().await {
+            Ok(()) => Event::Tick,
+            Err(fault) => Event::HostFault(fault),
+        };
         let mut seen = self.report.watch();
         let mut flush = tokio::time::interval(PROGRESS_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(CANCEL_LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.happened(Event::Tick).await;
+        self.happened(begin).await;
         let mut told_to_stop = false;
         while !self.session.ended() && !self.abandoned {
             let next_tick = self.session.next_tick();
@@ -153,28 +154,6 @@ impl<'a> Drive<'a> {
             self.host = Some((host, driver));
         }
         Ok(())
-    }
-
-    /// The host is not in the catalogue any more, or its description is wrong: what may be on it
-    /// keeps its lock and waits for a person. A catalogue that failed for a moment is asked again.
-    async fn settle_without_host(mut self, fault: Fault) {
-        let dirty = self.session.job().steps.iter().any(|step| step.mark != StepMark::Undone);
-        let calls = self.store_calls();
-        let again =
-            fault.is_retryable() && self.session.job().attempt < self.config.pace.attempts_max;
-        let settled = if again {
-            let not_before = clock::now() + self.config.pace.backoff;
-            let fault = Some(fault);
-            calls.hand_over(HandOver { not_before, fault, keep: dirty, counts: true }).await
-        } else if dirty {
-            calls.finish(Outcome::NeedsOperator(fault)).await
-        } else {
-            calls.finish(Outcome::Failed(fault)).await
-        };
-        if let Answer::Event(Event::Settled(answer)) = settled {
-            publish_woken(&self.means.backend, &answer).await;
-        }
-        self.ack().await;
     }
 
     /// Tells the session what happened and does what it wants, until it waits again.

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use drs_backend::{BackendError, JobFilter, JobStore, Wait};
 use drs_model::{FencingToken, Job, JobId, JobState, SignedDuration, StepRecord, Timestamp};
 use drs_protocol::store::{
-    self, BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driver, HandOver, JobMessage,
-    Outcome, ReassertAnswer, RefenceAnswer, Rows, SettleAnswer,
+    self, BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage,
+    Outcome, ReassertAnswer, RefenceAnswer, RetryAnswer, Rows, SettleAnswer,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -31,13 +31,13 @@ impl SqliteBackend {
             .await
     }
 
-    async fn drive<T, F>(&self, who: Driver<'_>, operation: F) -> Result<T, BackendError>
+    async fn drive<T, F>(&self, who: Driving<'_>, operation: F) -> Result<T, BackendError>
     where
-        F: FnOnce(&mut SqlRows<'_>, &Driver<'_>) -> Result<T, Failure> + Send + 'static,
+        F: FnOnce(&mut SqlRows<'_>, &Driving<'_>) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
         let (job, worker, fence) = (who.job, who.worker.to_owned(), who.fence);
-        self.change(move |rows| operation(rows, &Driver { job, worker: &worker, fence })).await
+        self.change(move |rows| operation(rows, &Driving { job, worker: &worker, fence })).await
     }
 }
 
@@ -62,7 +62,7 @@ impl JobStore for SqliteBackend {
     async fn beat(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         ttl: SignedDuration,
         accepted: bool,
     ) -> Result<BeatAnswer, BackendError> {
@@ -72,7 +72,7 @@ impl JobStore for SqliteBackend {
     async fn log_step(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         record: &StepRecord,
     ) -> Result<BeatAnswer, BackendError> {
         let record = record.clone();
@@ -93,7 +93,7 @@ impl JobStore for SqliteBackend {
     async fn refence(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         seen: FencingToken,
     ) -> Result<RefenceAnswer, BackendError> {
         self.drive(who, move |rows, who| store::refence(rows, now, who, seen)).await
@@ -102,7 +102,7 @@ impl JobStore for SqliteBackend {
     async fn finish(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         outcome: &Outcome,
     ) -> Result<SettleAnswer, BackendError> {
         let outcome = outcome.clone();
@@ -112,7 +112,7 @@ impl JobStore for SqliteBackend {
     async fn hand_over(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         how: &HandOver,
     ) -> Result<SettleAnswer, BackendError> {
         let how = how.clone();
@@ -121,6 +121,10 @@ impl JobStore for SqliteBackend {
 
     async fn cancel(&self, now: Timestamp, id: JobId) -> Result<CancelAnswer, BackendError> {
         self.change(move |rows| store::cancel(rows, now, id)).await
+    }
+
+    async fn retry(&self, now: Timestamp, id: JobId) -> Result<RetryAnswer, BackendError> {
+        self.change(move |rows| store::retry(rows, now, id)).await
     }
 
     async fn published(&self, now: Timestamp, id: JobId) -> Result<(), BackendError> {

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use drs_model::{FencingToken, Job, JobId, Phase, Resource, SignedDuration, StepRecord, Timestamp};
 use drs_protocol::store::{
-    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driver, HandOver, JobMessage, Outcome,
-    ReassertAnswer, RefenceAnswer, SettleAnswer,
+    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage, Outcome,
+    ReassertAnswer, RefenceAnswer, RetryAnswer, SettleAnswer,
 };
 
 use crate::BackendError;
@@ -68,7 +68,7 @@ pub trait JobStore: Send + Sync {
     async fn beat(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         ttl: SignedDuration,
         accepted: bool,
     ) -> Result<BeatAnswer, BackendError>;
@@ -77,7 +77,7 @@ pub trait JobStore: Send + Sync {
     async fn log_step(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         record: &StepRecord,
     ) -> Result<BeatAnswer, BackendError>;
 
@@ -94,7 +94,7 @@ pub trait JobStore: Send + Sync {
     async fn refence(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         seen: FencingToken,
     ) -> Result<RefenceAnswer, BackendError>;
 
@@ -102,7 +102,7 @@ pub trait JobStore: Send + Sync {
     async fn finish(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         outcome: &Outcome,
     ) -> Result<SettleAnswer, BackendError>;
 
@@ -110,12 +110,15 @@ pub trait JobStore: Send + Sync {
     async fn hand_over(
         &self,
         now: Timestamp,
-        who: Driver<'_>,
+        who: Driving<'_>,
         how: &HandOver,
     ) -> Result<SettleAnswer, BackendError>;
 
     /// See [`drs_protocol::store::cancel`].
     async fn cancel(&self, now: Timestamp, id: JobId) -> Result<CancelAnswer, BackendError>;
+
+    /// See [`drs_protocol::store::retry`].
+    async fn retry(&self, now: Timestamp, id: JobId) -> Result<RetryAnswer, BackendError>;
 
     /// See [`drs_protocol::store::published`].
     async fn published(&self, now: Timestamp, id: JobId) -> Result<(), BackendError>;

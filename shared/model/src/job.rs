@@ -47,7 +47,7 @@ impl FromStr for JobId {
 )]
 #[serde(rename_all = "snake_case")]
 pub enum JobClass {
-    /// Restores: somebody waits for a machine.
+    /// Restores and power: somebody waits for a machine.
     Critical,
     /// Backups and what a person asked for.
     #[default]

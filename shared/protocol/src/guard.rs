@@ -40,7 +40,8 @@ pub struct Holder {
 /// A detached command as the host remembers it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// How many times it was really started: 0 for a tombstone, else 1.
+    /// How many times it was really started: 0 for a tombstone, 1 as a rule, more when it was killed and
+    /// asked for again.
     pub starts: u32,
     /// The boot of the host during which it was started.
     pub boot: u64,

@@ -39,7 +39,7 @@ pub enum Event {
     Tick,
     /// The host answered to `Hold`, or to the start of a detached step.
     Guard(GuardAnswer),
-    /// The host could not be asked.
+    /// The host could not be asked, or is not known any more.
     HostFault(Fault),
     /// The hold ended without our doing.
     HoldLost,

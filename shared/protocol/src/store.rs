@@ -19,8 +19,8 @@ mod upkeep;
 
 pub use claim::{ClaimAnswer, CreateAnswer, claim, create};
 pub use drive::{
-    BeatAnswer, CancelAnswer, Driver, HandOver, Outcome, ReassertAnswer, RefenceAnswer,
-    SettleAnswer, beat, cancel, finish, hand_over, log_step, reassert, refence,
+    BeatAnswer, CancelAnswer, Driving, HandOver, Outcome, ReassertAnswer, RefenceAnswer,
+    RetryAnswer, SettleAnswer, beat, cancel, finish, hand_over, log_step, reassert, refence, retry,
 };
 pub use ledger::Ledger;
 pub use upkeep::{bury, published, reap, sweep};

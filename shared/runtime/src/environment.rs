@@ -5,6 +5,7 @@
 //! | `DRS_DATA_DIR` | the data directory (read by the command line as the default of `--data-dir`) |
 //! | `DRS_LOG` | what is logged, in place of `[log] level`; also `target=level,...` |
 //! | `XDG_DATA_HOME`, `HOME` | where a user's data directory is by default |
+//! | `DRS_CRASH_AT` | where a test ends the process (binaries built for tests alone) |
 //! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
 #![allow(clippy::disallowed_methods)]
 

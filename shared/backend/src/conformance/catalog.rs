@@ -1,7 +1,7 @@
 //! The catalogue: names are unique, and nothing that is used goes away.
 
 use drs_model::{Host, HypervisorKind, ReplicationPair};
-use drs_protocol::store::{ClaimAnswer, Driver, Outcome};
+use drs_protocol::store::{ClaimAnswer, Driving, Outcome};
 
 use super::{TTL, Verdict, Violation, at, backup, broken, checks, name, same};
 use crate::{Backend, BackendError};
@@ -136,7 +136,7 @@ async fn a_host_of_an_unfinished_job_stays(backend: Backend) -> Verdict {
     let claim = backend.store.claim(at(2), &(&job).into(), "w", TTL).await?;
     let ClaimAnswer::Claimed(job) = claim else { return broken(format!("{claim:?}")) };
     refused(backend.catalog.remove_host(&dc.name).await, &used)?;
-    let who = Driver { job: job.id, worker: "w", fence: job.fence };
+    let who = Driving { job: job.id, worker: "w", fence: job.fence };
     backend.store.finish(at(3), who, &Outcome::Succeeded).await?;
     Ok(backend.catalog.remove_host(&dc.name).await?)
 }

@@ -5,7 +5,7 @@ use drs_model::{
     Timestamp,
 };
 use drs_protocol::store::{
-    BeatAnswer, ClaimAnswer, CreateAnswer, Driver, Outcome, ReassertAnswer, RefenceAnswer,
+    BeatAnswer, ClaimAnswer, CreateAnswer, Driving, Outcome, ReassertAnswer, RefenceAnswer,
     SettleAnswer,
 };
 use tokio::task::JoinSet;
@@ -132,7 +132,7 @@ async fn sixteen_jobs_of_one_vm_claimed_at_once_run_one_at_a_time(backend: Backe
         let job = &driven[0];
         holds("the fencing token grows", job.fence > last)?;
         last = job.fence;
-        let who = Driver { job: job.id, worker: "w", fence: job.fence };
+        let who = Driving { job: job.id, worker: "w", fence: job.fence };
         now += SignedDuration::from_secs(1);
         let settled = backend.store.finish(now, who, &Outcome::Succeeded).await?;
         holds("it ends", matches!(settled, SettleAnswer::Settled { .. }))?;
@@ -142,7 +142,7 @@ async fn sixteen_jobs_of_one_vm_claimed_at_once_run_one_at_a_time(backend: Backe
 }
 
 async fn a_store_that_knows_nothing_says_so(backend: Backend) -> Verdict {
-    let who = Driver { job: JobId::from_key("a"), worker: "w", fence: FencingToken(3) };
+    let who = Driving { job: JobId::from_key("a"), worker: "w", fence: FencingToken(3) };
     same("beat", &backend.store.beat(at(1), who, TTL, true).await?, &BeatAnswer::Unknown)?;
     let finish = backend.store.finish(at(1), who, &Outcome::Succeeded).await?;
     same("finish", &finish, &SettleAnswer::Unknown)?;
@@ -159,7 +159,7 @@ async fn a_job_is_brought_back_from_its_message_and_from_its_worker(backend: Bac
     let known = Job { fence: FencingToken(40), ..backup("b", "dc/db", 1)? };
     let answer = backend.store.reassert(at(2), &known, "w", TTL).await?;
     same("reassert", &answer, &ReassertAnswer::Restored)?;
-    let who = Driver { job: known.id, worker: "w", fence: known.fence };
+    let who = Driving { job: known.id, worker: "w", fence: known.fence };
     let beat = backend.store.beat(at(3), who, TTL, true).await?;
     same("beat", &beat, &BeatAnswer::Kept { cancel: false })?;
     let next = claimed(&backend, at(4), &backup("c", "dr/web", 1)?, "w").await?;

@@ -6,7 +6,7 @@ use drs_model::{
     Fault, FaultCode, FencingToken, IllegalTransition, Job, JobClass, JobId, JobState, Phase,
     SignedDuration, StepMark, StepRecord, Timestamp,
 };
-use drs_protocol::store::{self, ClaimAnswer, Driver, HandOver, Ledger, Outcome, RefenceAnswer};
+use drs_protocol::store::{self, ClaimAnswer, Driving, HandOver, Ledger, Outcome, RefenceAnswer};
 
 use super::dice::Dice;
 use super::{TTL, Verdict, Violation, at, backup, broken, same};
@@ -66,7 +66,7 @@ impl Pair {
         if !self.dice.one_in(3) {
             self.now += SignedDuration::from_nanos(self.dice.below(20_000_000_000) as i64);
         }
-        match self.dice.below(20) {
+        match self.dice.below(21) {
             0..=2 => self.create().await,
             3..=8 => self.claim().await,
             9..=14 => self.drive().await,
@@ -74,6 +74,7 @@ impl Pair {
             16 => self.publish().await,
             17 => self.reap_or_bury().await,
             18 => self.sweep().await,
+            19 => self.retry().await,
             _ => self.reassert().await,
         }
     }
@@ -133,7 +134,7 @@ impl Pair {
 
     async fn drive(&mut self) -> Verdict {
         let Some(claim) = self.dice.recent(&self.claims, 5).cloned() else { return Ok(()) };
-        let who = Driver { job: claim.job.id, worker: claim.worker, fence: claim.job.fence };
+        let who = Driving { job: claim.job.id, worker: claim.worker, fence: claim.job.fence };
         match self.dice.below(7) {
             0..=1 => self.beat(who).await,
             2 => self.log_step(who).await,
@@ -143,13 +144,13 @@ impl Pair {
         }
     }
 
-    async fn beat(&mut self, who: Driver<'_>) -> Verdict {
+    async fn beat(&mut self, who: Driving<'_>) -> Verdict {
         let (now, accepted) = (self.now, self.dice.one_in(2));
         let wanted = self.refer(|ledger| store::beat(ledger, now, &who, TTL, accepted));
         agree("beat", self.backend.store.beat(now, who, TTL, accepted).await, wanted)
     }
 
-    async fn log_step(&mut self, who: Driver<'_>) -> Verdict {
+    async fn log_step(&mut self, who: Driving<'_>) -> Verdict {
         let now = self.now;
         let mark = [StepMark::Planned, StepMark::Done, StepMark::Undone][self.dice.below(3)];
         let step = ["freeze", "copy", "thaw"][self.dice.below(3)].to_owned();
@@ -158,7 +159,7 @@ impl Pair {
         agree("log_step", self.backend.store.log_step(now, who, &record).await, wanted)
     }
 
-    async fn refence(&mut self, who: Driver<'_>, claim: Claim) -> Verdict {
+    async fn refence(&mut self, who: Driving<'_>, claim: Claim) -> Verdict {
         let (now, seen) = (self.now, FencingToken(who.fence.0 + self.dice.below(9) as u64));
         let wanted = self.refer(|ledger| store::refence(ledger, now, &who, seen));
         if let Ok(RefenceAnswer::Fenced(fence)) = wanted {
@@ -167,7 +168,7 @@ impl Pair {
         agree("refence", self.backend.store.refence(now, who, seen).await, wanted)
     }
 
-    async fn hand_over(&mut self, who: Driver<'_>) -> Verdict {
+    async fn hand_over(&mut self, who: Driving<'_>) -> Verdict {
         let now = self.now;
         let how = HandOver {
             not_before: now + SignedDuration::from_millis(self.dice.below(40_000) as i64),
@@ -179,7 +180,7 @@ impl Pair {
         agree("hand_over", self.backend.store.hand_over(now, who, &how).await, wanted)
     }
 
-    async fn finish(&mut self, who: Driver<'_>) -> Verdict {
+    async fn finish(&mut self, who: Driving<'_>) -> Verdict {
         let now = self.now;
         let outcome = match self.dice.below(10) {
             0..=4 => Outcome::Succeeded,
@@ -195,6 +196,12 @@ impl Pair {
         let (now, id) = (self.now, self.any_id());
         let wanted = self.refer(|ledger| store::cancel(ledger, now, id));
         agree("cancel", self.backend.store.cancel(now, id).await, wanted)
+    }
+
+    async fn retry(&mut self) -> Verdict {
+        let (now, id) = (self.now, self.any_id());
+        let wanted = self.refer(|ledger| store::retry(ledger, now, id));
+        agree("retry", self.backend.store.retry(now, id).await, wanted)
     }
 
     async fn publish(&mut self) -> Verdict {

@@ -80,8 +80,11 @@ impl Session {
     /// left to a person if anything may be on the host; but a host that is only out of reach is waited
     /// for without end, since nobody could do more.
     pub(super) fn stuck(&mut self, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
-        if !matches!(self.doing, Doing::Holding | Doing::Undoing(_)) {
+        if !matches!(self.doing, Doing::Nothing | Doing::Holding | Doing::Undoing(_)) {
             return;
+        }
+        if self.goal == Goal::Forward && self.first_open().is_none() {
+            return self.proceed(now, out);
         }
         let on_host = |n: usize| {
             self.touched(n) && self.plan.get(n).is_some_and(|s| s.mode != StepMode::Free)
@@ -177,6 +180,6 @@ impl Session {
             .checked_mul(1 << doublings)
             .map_or(self.pace.backoff_max, |wait| wait.min(self.pace.backoff_max));
         let spread = (self.job.id.0.as_u128() % 256) as i32;
-        wait + wait * spread / 1024
+        (wait + wait * spread / 1024).min(self.pace.backoff_max)
     }
 }

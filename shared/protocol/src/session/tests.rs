@@ -286,6 +286,18 @@ fn an_unreachable_host_with_leavings_keeps_the_lock_and_is_waited_for_without_en
 }
 
 #[test]
+fn a_host_that_is_not_known_any_more_fails_the_job_unless_something_may_be_on_it() {
+    let gone = || Fault::permanent(FaultCode::HostNotFound, "no host", "");
+    let settled = |session: &mut Session| session.step(at(1), Event::HostFault(gone()));
+    let fresh = settled(&mut session(&[]));
+    assert_eq!(fresh, [Action::Finish(Outcome::Failed(gone()))]);
+    let dirty = settled(&mut session(&[("export", StepMark::Planned)]));
+    assert_eq!(dirty, [Action::Finish(Outcome::NeedsOperator(gone()))]);
+    let marks: Vec<_> = PLAN.iter().map(|step| (step.name, StepMark::Done)).collect();
+    assert_eq!(settled(&mut session(&marks)), [Action::Finish(Outcome::Succeeded)]);
+}
+
+#[test]
 fn attempts_that_ran_out_undo_no_finished_work() {
     let marks: Vec<_> = PLAN.iter().map(|step| (step.name, StepMark::Done)).collect();
     let mut complete = job(&marks);

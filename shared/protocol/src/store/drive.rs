@@ -11,7 +11,7 @@ use super::{Rows, release};
 
 /// Who writes: the worker and the claim under which it drives.
 #[derive(Debug, Clone, Copy)]
-pub struct Driver<'a> {
+pub struct Driving<'a> {
     /// The job.
     pub job: JobId,
     /// The worker.
@@ -119,6 +119,17 @@ pub enum CancelAnswer {
     Unknown,
 }
 
+/// What `retry` answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RetryAnswer {
+    /// It goes on from its log, with all its attempts before it; this is the job to publish.
+    Woken(Box<Job>),
+    /// It waits for nobody's decision: this is where it stands.
+    NotWaiting(Phase),
+    /// No such job.
+    Unknown,
+}
+
 /// Why a worker may not write.
 enum Refusal {
     Lost,
@@ -156,7 +167,7 @@ impl From<Refusal> for RefenceAnswer {
 }
 
 /// The job, if this worker drives it under this claim.
-fn driven<R: Rows>(rows: &mut R, who: &Driver<'_>) -> Result<Result<Job, Refusal>, R::Error> {
+fn driven<R: Rows>(rows: &mut R, who: &Driving<'_>) -> Result<Result<Job, Refusal>, R::Error> {
     let Some(job) = rows.job(who.job)? else { return Ok(Err(Refusal::Unknown)) };
     if job.state.is_terminal() {
         return Ok(Err(Refusal::Done(job.state.phase())));
@@ -173,7 +184,7 @@ fn driven<R: Rows>(rows: &mut R, who: &Driver<'_>) -> Result<Result<Job, Refusal
 pub fn beat<R: Rows>(
     rows: &mut R,
     now: Timestamp,
-    who: &Driver<'_>,
+    who: &Driving<'_>,
     ttl: SignedDuration,
     accepted: bool,
 ) -> Result<BeatAnswer, R::Error> {
@@ -198,7 +209,7 @@ pub fn beat<R: Rows>(
 pub fn log_step<R: Rows>(
     rows: &mut R,
     now: Timestamp,
-    who: &Driver<'_>,
+    who: &Driving<'_>,
     record: &StepRecord,
 ) -> Result<BeatAnswer, R::Error> {
     let mut job = match driven(rows, who)? {
@@ -258,7 +269,7 @@ pub fn reassert<R: Rows>(
 pub fn refence<R: Rows>(
     rows: &mut R,
     now: Timestamp,
-    who: &Driver<'_>,
+    who: &Driving<'_>,
     seen: FencingToken,
 ) -> Result<RefenceAnswer, R::Error> {
     let mut job = match driven(rows, who)? {
@@ -278,7 +289,7 @@ pub fn refence<R: Rows>(
 pub fn finish<R: Rows>(
     rows: &mut R,
     now: Timestamp,
-    who: &Driver<'_>,
+    who: &Driving<'_>,
     outcome: &Outcome,
 ) -> Result<SettleAnswer, R::Error> {
     let mut job = match driven(rows, who)? {
@@ -308,7 +319,7 @@ pub fn finish<R: Rows>(
 pub fn hand_over<R: Rows>(
     rows: &mut R,
     now: Timestamp,
-    who: &Driver<'_>,
+    who: &Driving<'_>,
     how: &HandOver,
 ) -> Result<SettleAnswer, R::Error> {
     let mut job = match driven(rows, who)? {
@@ -364,4 +375,21 @@ pub fn cancel<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<Cancel
     }
     rows.put(&job)?;
     Ok(CancelAnswer::Asked { publish: publish.then(|| Box::new(job)) })
+}
+
+/// A person decided that a job that waits for a decision goes on.
+///
+/// # Errors
+/// The adapter failed.
+pub fn retry<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<RetryAnswer, R::Error> {
+    let Some(mut job) = rows.job(id)? else { return Ok(RetryAnswer::Unknown) };
+    if job.state != JobState::NeedsOperator {
+        return Ok(RetryAnswer::NotWaiting(job.state.phase()));
+    }
+    job.state = job.state.apply(JobEvent::Wake { at: now })?;
+    job.attempt = 0;
+    job.published_at = Some(now);
+    job.updated_at = now;
+    rows.put(&job)?;
+    Ok(RetryAnswer::Woken(Box::new(job)))
 }

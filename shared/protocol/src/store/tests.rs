@@ -22,8 +22,8 @@ fn claimed(ledger: &mut Ledger, now: i64, job: &Job, worker: &str) -> Job {
     }
 }
 
-fn driver<'a>(job: &Job, worker: &'a str) -> Driver<'a> {
-    Driver { job: job.id, worker, fence: job.fence }
+fn driver<'a>(job: &Job, worker: &'a str) -> Driving<'a> {
+    Driving { job: job.id, worker, fence: job.fence }
 }
 
 #[test]
@@ -162,10 +162,18 @@ fn a_job_that_waits_for_a_person_keeps_its_vm_and_gives_its_slot_back() {
     let settled = finish(&mut ledger, at(2), &driver(&a, "w1"), &Outcome::NeedsOperator(fault));
     assert_eq!(settled, Ok(SettleAnswer::Settled { woken: vec![] }));
     assert_eq!(ledger.held(), [(Resource::Vm("dc/web".parse().expect("a VM")), a.id)]);
+    let mut other = ledger.clone();
     let asked = cancel(&mut ledger, at(3), a.id).expect("an answer");
     assert!(matches!(asked, CancelAnswer::Asked { publish: Some(_) }));
     assert!(claimed(&mut ledger, 4, &a, "w2").cancel_requested);
     assert_eq!(ledger.held().len(), 2);
+
+    assert!(matches!(retry(&mut other, at(3), a.id), Ok(RetryAnswer::Woken(_))));
+    let again = retry(&mut other, at(3), a.id);
+    assert_eq!(again, Ok(RetryAnswer::NotWaiting(drs_model::Phase::Queued)));
+    let goes_on = claimed(&mut other, 4, &a, "w2");
+    assert_eq!((goes_on.attempt, goes_on.cancel_requested), (1, false));
+    assert_eq!(retry(&mut other, at(4), JobId::from_key("x")), Ok(RetryAnswer::Unknown));
 }
 
 #[test]
