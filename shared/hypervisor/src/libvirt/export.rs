@@ -57,7 +57,7 @@ impl Stillness {
 }
 
 /// A call of `export.sh`.
-pub(super) fn export(command: &str) -> Argv {
+pub(super) fn script_call(command: &str) -> Argv {
     script(EXPORT, "drs-export").arg(command)
 }
 
@@ -67,7 +67,12 @@ impl LibvirtDriver {
             ExportEnd::Complete => "complete",
             ExportEnd::Abandoned => "abandoned",
         };
-        export("close").args([&grip.job.to_string(), grip.vm.name.as_str(), self.image_dir(), end])
+        script_call("close").args([
+            &grip.job.to_string(),
+            grip.vm.name.as_str(),
+            self.image_dir(),
+            end,
+        ])
     }
 
     pub(super) async fn open(&self, grip: &Grip) -> Result<Export, DriverError> {
@@ -118,7 +123,7 @@ impl LibvirtDriver {
         };
         let agent = if description.spec.guest_agent { "yes" } else { "no" };
         let backup = backup_xml(&description.spec, &socket, &scratch).to_string();
-        let argv = export("open").args([
+        let argv = script_call("open").args([
             &job,
             grip.vm.name.as_str(),
             run,
@@ -224,8 +229,8 @@ impl LibvirtDriver {
     ) -> Result<Option<Fault>, DriverError> {
         let handle = self.unpacked(export)?;
         let (Handle::Running { uuid, .. } | Handle::Off { uuid, .. }) = &handle;
-        let argv = virsh(["domstate", "--reason", uuid]);
-        let state = self.ask(Some(&grip.vm), "virsh domstate", &argv).await?;
+        let argv = script_call("look").args([&grip.job.to_string(), grip.vm.name.as_str(), uuid]);
+        let state = self.change(grip, "looking at the VM", &argv, Bytes::new()).await?;
         let state = state.trim();
         let off = state.starts_with("shut off") || state.starts_with("crashed");
         let gone = |text: &str| {

@@ -1,6 +1,7 @@
 # Opens and closes the export of a running VM; closes the export of one that is off.
 #
 #   export.sh open  JOB VM RUN UUID AGENT BACKUP_XML CHECKPOINT_XML
+#   export.sh look  JOB VM UUID         the state of the VM; a guest that is still frozen is thawed
 #   export.sh close JOB VM IMAGE_DIR complete|abandoned
 #
 # What an export leaves on the host, until it is closed:
@@ -95,6 +96,15 @@ thaw() {
     rm -f "$run/drs-$1.frozen"
 }
 
+# resume JOB UUID: a guest that was paused because the scratch file of that job was full
+resume() {
+    [ -e "$run/drs-$1.export" ] || return 0
+    reason=$(v 15 domstate --reason "$2" 2>&1) || unclear 'whether the VM is paused' "$reason"
+    case $reason in
+    *paused*I/O*) v 15 resume "$2" || exit 1 ;;
+    esac
+}
+
 end_backup_job() {
     backup_is_ours "$1" || return 0
     v 30 domjobabort "$1" || true
@@ -118,9 +128,11 @@ end_servers() {
 
 # The folders in which scratch files of this VM can lie.
 scratch_folders() {
-    [ -z "$1" ] || { v 15 domblklist "$1"; v 15 domblklist --inactive "$1"; } 2>/dev/null |
-        sed -n 's|^ *[^ ]* *\(/.*\)/[^/]*$|\1|p' | sort -u
     printf '%s\n' "$2"
+    [ -n "$1" ] || return 0
+    disks=$(v 15 domblklist "$1" 2>&1 && v 15 domblklist --inactive "$1" 2>&1) ||
+        unclear 'where the disks of the VM are' "$disks"
+    printf '%s\n' "$disks" | sed -n 's|^ *[^ ]* *\(/.*\)/[^/]*$|\1|p' | sort -u
 }
 
 # drop_checkpoint UUID NAME
@@ -164,16 +176,17 @@ jobs_of() {
 # close_export UUID IMAGE_DIR END
 close_export() {
     if [ -n "$1" ] && runs "$1"; then
+        # A frozen guest comes first. One that is paused as well can thaw only when it runs again.
+        for j in $(jobs_of "$1"); do thaw "$j" "$1"; done
         end_backup_job "$1"
         for j in $(jobs_of "$1"); do
+            resume "$j" "$1"
             thaw "$j" "$1" || exit 1
-            case $(v 15 domstate --reason "$1") in
-            paused*I/O*) [ ! -e "$run/drs-$j.export" ] || v 15 resume "$1" || exit 1 ;;
-            esac
         done
     fi
     end_servers "$job"
-    scratch_folders "$1" "$2" | while read -r folder; do
+    folders=$(scratch_folders "$1" "$2") || exit
+    printf '%s\n' "$folders" | while read -r folder; do
         rm -f -- "$folder/drs-$job."*.scratch
         [ -z "$1" ] || rm -f -- "$folder"/drs-*."$1".*.scratch
     done
@@ -209,6 +222,8 @@ warn() {
     printf 'WARN %s: %s\n' "$1" "$(printf '%s' "${2:-no answer in time}" | sed 's/^error: //' | tr '\n' ' ')"
 }
 
+# freeze UUID AGENT: sets $level. A Windows guest may take a minute, and goes on freezing when nobody
+# waits for it any more: what could not be frozen must be thawed for certain.
 freeze() {
     level=crash
     [ "$2" = yes ] || return 0
@@ -217,11 +232,11 @@ freeze() {
         return 0
     fi
     : >"$run/drs-$job.frozen" || return 0
-    if why=$(v 20 domfsfreeze "$1" 2>&1); then
+    if why=$(v 60 domfsfreeze "$1" 2>&1); then
         level=file_system
     else
         warn "the guest agent could not freeze the file systems" "$why"
-        thaw "$job" "$1"
+        thaw "$job" "$1" || exit 1
     fi
 }
 
@@ -243,7 +258,7 @@ begin() {
 open_export() {
     uuid=$2
     close_export "$uuid" "$run" abandoned
-    trap 'thaw "$job" "$uuid"; [ -z "${files:-}" ] || rm -rf "$files"' EXIT
+    trap take_back EXIT
     trap 'exit 1' HUP INT TERM PIPE
     printf '%s\n' "$uuid" >"$run/drs-$job.export" || exit 1
     files=$(mktemp -d "$run/drs-$job.XXXXXX") || exit 1
@@ -261,6 +276,15 @@ open_export() {
     printf 'AT %s\nLEVEL %s\n' "$at" "$level"
 }
 
+# An open that fails takes back at once what it made; what it cannot is marked for the next close.
+take_back() {
+    code=$?
+    trap '' HUP PIPE
+    [ "$code" = 0 ] || (close_export "$uuid" "$run" abandoned)
+    [ -z "${files:-}" ] || rm -rf "$files"
+    exit "$code"
+}
+
 # A close that the host runs because the worker died waits for an open that is still under way.
 take_turn() {
     exec 6>"$run/drs-gate-$job" && flock -w 50 6 || fail 21 'another command of this job runs'
@@ -272,6 +296,11 @@ open)
     take_turn
     refuse_foreign_job "$5"
     open_export "$4" "$5" "$6" "$7" "$8"
+    ;;
+look)
+    run=$(runtime_folder)
+    thaw "$job" "$4" || exit 1
+    v 60 domstate --reason "$4"
     ;;
 close)
     run=$(runtime_folder)

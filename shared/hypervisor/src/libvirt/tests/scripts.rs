@@ -97,7 +97,7 @@ impl StubHost {
 
     async fn close(&self) -> (i32, String) {
         let images = self.text("images");
-        self.run(&export::export("close").args([JOB, "web1", &images, "abandoned"])).await
+        self.run(&export::script_call("close").args([JOB, "web1", &images, "abandoned"])).await
     }
 
     /// An export is open and the guest still frozen: the marks and the scratch file.
@@ -109,10 +109,6 @@ impl StubHost {
             self.file(&format!("images/drs-{JOB}.{UUID}.vda.scratch"), ""),
         ]
     }
-}
-
-fn all_exist(files: &[PathBuf]) -> bool {
-    files.iter().all(|file| file.exists())
 }
 
 fn none_exists(files: &[PathBuf]) -> bool {
@@ -136,7 +132,9 @@ async fn a_libvirt_that_stalls_is_not_a_vm_that_is_off() {
         let (code, text) = host.close().await;
         assert_eq!(code, 21, "{command} {answer}: {text}");
         assert!(text.contains("libvirt does not tell"), "{text}");
-        assert!(all_exist(&files), "{command} {answer}: {files:?}");
+        let [mark, frozen, scratch] = &files;
+        assert!(mark.exists() && scratch.exists(), "{command} {answer}");
+        assert_eq!(frozen.exists(), command == "domstate", "what can be thawed is");
 
         // It answers again: the next close finds what is to be done.
         host.answers("domstate", "echo running");
@@ -206,4 +204,67 @@ async fn a_vm_whose_maker_is_not_known_is_neither_removed_nor_left_behind() {
 fn import_call(command: &str, files: &[&Path]) -> Argv {
     let files = files.iter().map(|file| file.to_str().expect("text"));
     import::import(command).args([JOB, "web1"]).args(files)
+}
+
+fn open_call(host: &StubHost) -> Argv {
+    let run = host.text("run");
+    export::script_call("open").args([JOB, "web1", &run, UUID, "yes", "<backup/>", ""])
+}
+
+/// The marks of the job that are left.
+fn marks(host: &StubHost) -> Vec<String> {
+    let entries = fs::read_dir(host.path("run")).expect("a folder");
+    let names = entries.map(|it| it.expect("an entry").file_name().into_string().expect("text"));
+    let mut names: Vec<_> =
+        names.filter_map(|it| it.strip_prefix("drs-0").map(String::from)).collect();
+    names.sort();
+    names.iter().filter_map(|it| it.rsplit_once('.').map(|(_, kind)| kind.to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_guest_that_cannot_be_thawed_gets_no_export() {
+    let host = StubHost::new();
+    host.answers("domfsfreeze", HANGS);
+    host.answers("domfsthaw", "echo 'error: no answer from the agent' >&2; exit 1");
+    let (code, text) = host.run(&open_call(&host)).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("cannot thaw the guest: error: no answer from the agent"), "{text}");
+    assert!(!text.contains("LEVEL") && !host.called("backup-begin"), "{text}");
+    assert_eq!(marks(&host), ["export", "frozen"]);
+
+    // Whoever looks at the VM tries again, and so does the close.
+    let look = export::script_call("look").args([JOB, "web1", UUID]);
+    assert_eq!(host.run(&look).await.0, 1);
+    assert_eq!(host.close().await.0, 1);
+    assert_eq!(marks(&host), ["export", "frozen"]);
+    host.answers("domfsthaw", "echo 'Thawed 1 filesystem(s)'");
+    assert_eq!(host.run(&look).await, (0, "running\n".to_owned()));
+    assert_eq!(marks(&host), ["export"]);
+    assert_eq!(host.close().await, (0, String::new()));
+    assert_eq!(marks(&host), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_guest_that_does_not_thaw_behind_the_freeze_instant_keeps_no_backup_job() {
+    let host = StubHost::new();
+    let job = format!("[ ! -e \"$STUB/job\" ] || {{ echo '/drs-{JOB}.vda.scratch'; exit 0; }}\n");
+    host.answers("backup-dumpxml", &(job + NO_BACKUP));
+    host.answers("backup-begin", "touch \"$STUB/job\"");
+    host.answers("domjobabort", "rm \"$STUB/job\"");
+    host.answers("domfsthaw", "echo 'error: no answer from the agent' >&2; exit 1");
+    let (code, text) = host.run(&open_call(&host)).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(host.called("backup-begin") && !host.path("job").exists(), "{text}");
+    assert_eq!(marks(&host), ["export", "frozen"]);
+}
+
+#[tokio::test]
+async fn a_guest_that_froze_too_late_is_thawed_and_exported_as_it_was() {
+    let host = StubHost::new();
+    host.answers("domfsfreeze", HANGS);
+    host.answers("domfsthaw", "echo 'Thawed 1 filesystem(s)'");
+    let (code, text) = host.run(&open_call(&host)).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("LEVEL crash") && host.called("backup-begin"), "{text}");
+    assert_eq!(marks(&host), ["export"]);
 }
