@@ -10,6 +10,7 @@
 #   vm/VM/serve.PID a served command and its token; locked while it lives
 #   job/JOB/STEP/   a detached command: boot, log, starts (one line each), exit (CODE | cancelled)
 #   journal/VM      MILLISECONDS JOB STEP FENCE begin|end, one line each
+#   reserve         space that is given up when a record must be written on a full disk
 #
 # Every answer is a line of its own that begins with the marker below: what a login shell's start-up
 # files print before it does no harm.
@@ -32,9 +33,19 @@ dir=$state/vm/$vm
 # ---- records: a reader sees the old text or the new one, also after a power cut
 
 swap() { printf '%s\n' "$2" >"$1.$$" && mv -f "$1.$$" "$1"; }
-put() {
-    { printf '%s\n' "$2" >"$1.$$" && sync "$1.$$" && mv -f "$1.$$" "$1" && sync "${1%/*}"; } ||
-        fail "cannot write $1"
+swap_synced() {
+    printf '%s\n' "$2" >"$1.$$" && sync "$1.$$" && mv -f "$1.$$" "$1" && sync "${1%/*}"
+}
+put() { somehow swap_synced "$@" || fail "cannot write $1 (is its disk full?)"; }
+# Writes a record, if need be with the space of the reserve: what filled the disk can only be ended
+# with records, and frees space when it ends.
+somehow() { "$@" 2>/dev/null || { rm "$state/reserve" 2>/dev/null && "$@"; }; }
+# Lays the reserve in when there is none. Random bytes, so that a file system that packs them has to
+# keep the space as well.
+lay_in() {
+    [ ! -f "$state/reserve" ] || return 0
+    dd if=/dev/urandom of="$state/reserve.$$" bs=4096 count=64 conv=fsync 2>/dev/null &&
+        mv -f "$state/reserve.$$" "$state/reserve" || rm -f "$state/reserve.$$"
 }
 # The first end that is written is the end: linking fails when there is one.
 remember() {
@@ -49,8 +60,9 @@ stamp() {
 }
 journal() {
     stamp
-    printf '%s %s %s %s %s\n' "$now" "$1" "$2" "$3" "$4" >>"$state/journal/$vm"
+    somehow note "$now $1 $2 $3 $4"
 }
+note() { printf '%s\n' "$1" >>"$state/journal/$vm"; }
 
 # ---- the gate and the fence
 
@@ -105,7 +117,6 @@ lock() {
     holder
     flock -n 9 && return 0
     holds +hold || return 1
-    raise
     kill -s TERM "$h_pid" 2>/dev/null
     await 800
 }
@@ -115,7 +126,7 @@ settle() {
     holder
     if [ -n "$h_job" ] && [ -z "$h_ended" ]; then
         journal "$h_job" "$h_step" "$h_fence" end
-        swap "$dir/holder" "$h_job $h_fence $h_step $h_pid ended"
+        somehow swap "$dir/holder" "$h_job $h_fence $h_step $h_pid ended"
     fi
     for served in "$dir"/serve.*; do
         [ -f "$served" ] || continue
@@ -129,11 +140,11 @@ settle() {
 }
 begin() {
     journal "$job" "$step" "$fence" begin
-    swap "$dir/holder" "$job $fence $step $$"
+    somehow swap "$dir/holder" "$job $fence $step $$" || fail "cannot write $dir/holder"
 }
 ended() {
     journal "$job" "$step" "$fence" end
-    swap "$dir/holder" "$job $fence $step $$ ended"
+    somehow swap "$dir/holder" "$job $fence $step $$ ended"
 }
 
 # Waits for one line of the worker (descriptor 3), at most $silence seconds: 0 when it came,
@@ -179,6 +190,7 @@ hold() {
     raise
     trap : HUP INT PIPE
     begin
+    lay_in
     say STARTED
     trap 'lost "$@"' TERM
     exec 8>&-
@@ -196,7 +208,9 @@ hold() {
 lost() {
     trap : TERM
     deafen
-    if [ $# -gt 0 ]; then bounded 60 "$@" </dev/null >"$dir/at_loss.log" 2>&1; fi
+    log=$dir/at_loss.log
+    true 2>/dev/null >"$log" || log=/dev/null
+    if [ $# -gt 0 ]; then bounded 60 "$@" </dev/null >"$log" 2>&1; fi
     ended
     exit 0
 }
@@ -234,7 +248,7 @@ runner() {
     echo "$$"
     exec >>"$record/log" 2>&1
     "$@"
-    remember "$?"
+    somehow remember "$?"
     ended
 }
 
@@ -261,7 +275,7 @@ cancel() {
     gate
     admit
     raise
-    mkdir -p "$record" && remember cancelled || fail "cannot write $record"
+    mkdir -p "$record" && somehow remember cancelled || fail "cannot write $record"
     exec 9>>"$dir/lock"
     holder
     if holds "$step" && ! flock -n 9; then
@@ -289,7 +303,7 @@ serve() {
     enter
     exec 7>>"$dir/serve.$$"
     flock 7
-    echo "$fence" >&7
+    echo "$fence" >&7 || fail "cannot write $dir/serve.$$ (is its disk full?)"
     exec 8>&-
     say SERVE
     setsid "$@" </dev/null 3<&- 7>&- &
@@ -335,6 +349,7 @@ forget() {
         mv "$old" "$state/forgotten.$$" && rm -rf "$state/forgotten.$$"
         rmdir "${old%/*}" 2>/dev/null
     done
+    lay_in
     answer DONE
 }
 

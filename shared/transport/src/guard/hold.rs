@@ -37,12 +37,12 @@ impl ShellHold {
             let release = {
                 // The host says nothing while it holds: whatever comes is the end.
                 let mut end = pin!(answer::read_line(&mut reader));
-                // A beat is never cut short by the order, which would garble the line after it.
                 let mut ordered = pin!(ordered);
                 loop {
                     tokio::select! {
                         ordered = &mut ordered => break ordered.is_ok(),
                         _ = &mut end => break false,
+                        // A beat is sent whole: cut short, it would garble the order after it.
                         () = beats.due() => if beats.send(&mut writer).await.is_err() { break false },
                     }
                 }

@@ -1,5 +1,6 @@
 //! The transport against a real sshd: connections, commands, streams, and the host guard.
 
+mod full;
 mod guard;
 mod silence;
 mod ssh;
