@@ -1,12 +1,13 @@
 //! Finds jobs and points by their id or its beginning.
 
 use drs_backend::{Backend, JobFilter};
-use drs_model::{Fault, FaultCode, Job, JobId, VmRef};
-use drs_vault::{StoredPoint, Vault};
+use drs_model::{Fault, FaultCode, Job, JobId, PointId, VmRef};
+use drs_vault::{Listing, StoredPoint, Vault, VaultError};
 
 use crate::args::values::IdPrefix;
 use crate::failure::{Failure, Outcome};
-use crate::output::view::{PointView, Proof};
+use crate::output::Output;
+use crate::output::view::{PointView, Proof, why_unreadable};
 
 /// The job of that id. The beginning of an id is looked for among the newest 1000 jobs.
 pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
@@ -21,16 +22,38 @@ pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
     the_one(id, fitting, FaultCode::JobNotFound, "job", "drs job list")
 }
 
+/// A point that is there, and its manifest or why that cannot be read.
+pub(crate) type Found = (PointId, Result<StoredPoint, VaultError>);
+
 /// The point of that id, or of the one id that begins so.
 pub(crate) async fn point(vault: &dyn Vault, id: &IdPrefix) -> Outcome<StoredPoint> {
-    let points = vault.list().await?;
-    let fitting = points.into_iter().filter(|point| id.fits(&point.manifest.id));
+    Ok(readable_or_not(vault, id).await?.1?)
+}
+
+/// The point of that id, or of the one id that begins so, also when its manifest cannot be read. A
+/// whole id is asked for directly, so nothing else in the vault can be in its way.
+pub(crate) async fn readable_or_not(vault: &dyn Vault, id: &IdPrefix) -> Outcome<Found> {
+    if let Ok(id) = id.as_str().parse::<PointId>() {
+        return match vault.get(id).await {
+            Err(error @ VaultError::NotFound(_)) => Err(error.into()),
+            got => Ok((id, got)),
+        };
+    }
+    let Listing { points, unreadable } = vault.list().await?;
+    let points = points.into_iter().map(|point| (point.manifest.id, Ok(point)));
+    let all = points.chain(unreadable.into_iter().map(|(id, error)| (id, Err(error))));
+    let fitting = all.filter(|(point, _)| id.fits(point));
     the_one(id, fitting, FaultCode::PointNotFound, "recovery point", "drs point list")
 }
 
-/// The newest point of a VM that is not known to be damaged.
-pub(crate) async fn latest(vault: &dyn Vault, vm: &VmRef) -> Outcome<StoredPoint> {
-    let points = vault.list().await?;
+/// The newest point of a VM that is not known to be damaged. Points that cannot be read are left
+/// out, with a warning: they may be of this VM.
+pub(crate) async fn latest(vault: &dyn Vault, output: Output, vm: &VmRef) -> Outcome<StoredPoint> {
+    let Listing { points, unreadable } = vault.list().await?;
+    for (id, error) in &unreadable {
+        let why = why_unreadable(error);
+        output.say(&format!("warning: recovery point {id} is left out, it cannot be read: {why}"));
+    }
     points
         .into_iter()
         .filter(|point| point.manifest.source == *vm && is_good(point))

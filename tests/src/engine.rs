@@ -204,7 +204,7 @@ impl Installation {
     /// The vault cannot be read.
     pub async fn points(&self) -> Result<Vec<PointId>> {
         let mut points: Vec<_> =
-            self.vault.list().await?.into_iter().map(|point| point.manifest.id).collect();
+            self.vault.list().await?.points.into_iter().map(|point| point.manifest.id).collect();
         points.sort_unstable();
         Ok(points)
     }

@@ -14,7 +14,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::find;
 use crate::output::table::{Table, sheet};
-use crate::output::view::{PointView, point_table};
+use crate::output::view::{PointEntry, PointView, UnreadableView, point_table};
 use crate::output::{Output, units};
 use crate::place::Place;
 use crate::submission;
@@ -37,22 +37,25 @@ pub(super) async fn run(place: &Place, output: Output, command: PointCommand) ->
             }
             removal.allowed(last)?;
             removal.confirmed(output, yes)?;
-            vault.remove(removal.point.id).await?;
-            output
-                .answer(&removal, || format!("recovery point {} is removed", removal.point.id))?;
+            vault.remove(removal.id()).await?;
+            output.answer(&removal, || format!("recovery point {} is removed", removal.id()))?;
             Ok(Exit::Success)
         }
     }
 }
 
+/// Lists the points. Those that cannot be read are always among them: they may be of any VM.
 async fn list(vault: &dyn Vault, output: Output, vm: Option<VmRef>) -> Outcome<Exit> {
-    let stored = vault.list().await?;
-    let points: Vec<PointView> = stored
-        .iter()
-        .filter(|point| vm.as_ref().is_none_or(|vm| *vm == point.manifest.source))
-        .map(PointView::from)
-        .collect();
+    let mut listing = vault.list().await?;
+    listing.points.retain(|point| vm.as_ref().is_none_or(|vm| *vm == point.manifest.source));
+    let points = PointEntry::all(&listing);
     output.answer(&points, || point_table(&points))?;
+    if !listing.unreadable.is_empty() {
+        output.say(&format!(
+            "warning: recovery points that cannot be read: {}; the others can be used",
+            listing.unreadable.len()
+        ));
+    }
     Ok(Exit::Success)
 }
 
@@ -104,7 +107,7 @@ fn content_table(disks: &[DiskContent]) -> String {
 /// What a removal takes away, and what speaks against it.
 #[derive(Serialize)]
 struct Removal {
-    point: PointView,
+    point: PointEntry,
     /// It is the only point of its VM that is not known to be damaged.
     last_good: bool,
     /// Unfinished jobs that read it.
@@ -113,27 +116,47 @@ struct Removal {
 
 impl Removal {
     async fn plan(place: &Place, vault: &dyn Vault, id: &IdPrefix) -> Outcome<Self> {
-        let stored = find::point(vault, id).await?;
-        let (id, source) = (stored.manifest.id, &stored.manifest.source);
-        let others = vault.list().await?;
+        let (id, found) = find::readable_or_not(vault, id).await?;
+        let read_by = readers(place, id).await?.iter().map(|job| job.id).collect();
+        let stored = match found {
+            Ok(stored) => stored,
+            Err(error) => {
+                let point = PointEntry::Unreadable(UnreadableView::new(id, &error));
+                return Ok(Self { point, last_good: false, read_by });
+            }
+        };
+        let source = &stored.manifest.source;
+        let others = vault.list().await?.points;
         let mut good = others.iter().filter(|other| {
             other.manifest.source == *source && other.manifest.id != id && find::is_good(other)
         });
         let last_good = find::is_good(&stored) && good.next().is_none();
-        let read_by = readers(place, id).await?.iter().map(|job| job.id).collect();
-        Ok(Self { point: PointView::from(&stored), last_good, read_by })
+        Ok(Self { point: PointEntry::Readable(PointView::from(&stored)), last_good, read_by })
+    }
+
+    fn id(&self) -> PointId {
+        match &self.point {
+            PointEntry::Readable(point) => point.id,
+            PointEntry::Unreadable(point) => point.id,
+        }
     }
 
     fn text(&self, verb: &str) -> String {
-        let point = &self.point;
-        let mut text = format!(
-            "{verb} recovery point {} of {} ({}, {}); {} come free",
-            point.id,
-            point.source,
-            clock::local(point.consistent_at),
-            point.proof(),
-            units::bytes(point.stored_bytes)
-        );
+        let mut text = match &self.point {
+            PointEntry::Readable(point) => format!(
+                "{verb} recovery point {} of {} ({}, {}); {} come free",
+                point.id,
+                point.source,
+                clock::local(point.consistent_at),
+                point.proof(),
+                units::bytes(point.stored_bytes)
+            ),
+            PointEntry::Unreadable(point) => format!(
+                "{verb} recovery point {}; its manifest cannot be read, so of which VM it is and \
+                 from when is not known: {}",
+                point.id, point.damage
+            ),
+        };
         if self.last_good {
             text.push_str("\nwarning: it is the last good recovery point of this VM");
         }
@@ -148,11 +171,13 @@ impl Removal {
             Err(Fault::permanent(FaultCode::InUse, message, remedy).into())
         };
         if let Some(job) = self.read_by.first() {
-            let message = format!("recovery point {} is read by job {job}", self.point.id);
+            let message = format!("recovery point {} is read by job {job}", self.id());
             return refuse(message, "Wait until that job is over, or cancel it first.");
         }
-        if self.last_good && !last {
-            let PointView { id, source, .. } = &self.point;
+        if let PointEntry::Readable(PointView { id, source, .. }) = &self.point
+            && self.last_good
+            && !last
+        {
             let message = format!("{id} is the last good recovery point of {source}");
             return refuse(message, "Make another backup first, or insist with `--last`.");
         }

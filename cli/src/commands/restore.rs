@@ -21,7 +21,7 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
         Some(name) => Some(place.backend.catalog.pair(name).await?),
         None => None,
     };
-    let point = choose(&*place.vault()?, &args.point, pair.as_ref()).await?;
+    let point = choose(&*place.vault()?, output, &args.point, pair.as_ref()).await?;
     let target = match (&pair, &args.to) {
         (Some(pair), _) => pair_target(pair, &args),
         (None, Some(to)) => free_target(to, &args, &point)?,
@@ -40,18 +40,19 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
 /// The point that is meant. A point of another VM never goes through a pair's mapping.
 async fn choose(
     vault: &dyn Vault,
+    output: Output,
     choice: &PointChoice,
     pair: Option<&ReplicationPair>,
 ) -> Outcome<StoredPoint> {
     let point = match (choice, pair) {
-        (PointChoice::Latest, Some(pair)) => find::latest(vault, &pair.source).await?,
+        (PointChoice::Latest, Some(pair)) => find::latest(vault, output, &pair.source).await?,
         (PointChoice::Latest, None) => {
             return Err(Failure::invalid(
                 "with --to, `latest` does not say of which VM",
                 "Write `latest:HOST/VM`, or a point's id (`drs point list`).",
             ));
         }
-        (PointChoice::LatestOf(vm), _) => find::latest(vault, vm).await?,
+        (PointChoice::LatestOf(vm), _) => find::latest(vault, output, vm).await?,
         (PointChoice::Id(id), _) => find::point(vault, id).await?,
     };
     let (id, source) = (point.manifest.id, &point.manifest.source);

@@ -6,7 +6,7 @@ use drs_model::{
     Progress, StepRecord, Timestamp, VmRef,
 };
 use drs_runtime::clock;
-use drs_vault::StoredPoint;
+use drs_vault::{Listing, StoredPoint, VaultError};
 use serde::Serialize;
 
 use super::table::Table;
@@ -169,11 +169,54 @@ impl PointView {
     }
 }
 
+/// A recovery point whose manifest cannot be read: of which VM it is and from when is not known.
+#[derive(Debug, Serialize)]
+pub(crate) struct UnreadableView {
+    pub id: PointId,
+    /// Always [`Proof::Damaged`].
+    pub state: Proof,
+    /// Why it cannot be read.
+    pub damage: String,
+}
+
+impl UnreadableView {
+    pub(crate) fn new(id: PointId, error: &VaultError) -> Self {
+        Self { id, state: Proof::Damaged, damage: why_unreadable(error) }
+    }
+}
+
+/// Why a point cannot be read, where its id is told already.
+pub(crate) fn why_unreadable(error: &VaultError) -> String {
+    match error {
+        VaultError::Damaged { damage, .. } => damage.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// A recovery point in a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum PointEntry {
+    Readable(PointView),
+    Unreadable(UnreadableView),
+}
+
+impl PointEntry {
+    /// The readable points first, in the vault's order.
+    pub(crate) fn all(listing: &Listing) -> Vec<Self> {
+        let readable = listing.points.iter().map(|point| Self::Readable(PointView::from(point)));
+        let unreadable = listing.unreadable.iter();
+        let unreadable =
+            unreadable.map(|(id, why)| Self::Unreadable(UnreadableView::new(*id, why)));
+        readable.chain(unreadable).collect()
+    }
+}
+
 /// Points as a table.
-pub(crate) fn point_table(points: &[PointView]) -> String {
+pub(crate) fn point_table(points: &[PointEntry]) -> String {
     let headings = Table::new(["ID", "VM", "TIME", "CONSISTENCY", "SIZE", "STORED", "STATE"]);
-    let row = |table: Table, point: &PointView| {
-        table.row([
+    let row = |table: Table, point: &PointEntry| match point {
+        PointEntry::Readable(point) => table.row([
             point.id.to_string(),
             point.source.to_string(),
             clock::local(point.consistent_at),
@@ -181,7 +224,12 @@ pub(crate) fn point_table(points: &[PointView]) -> String {
             units::bytes(point.size_bytes),
             units::bytes(point.stored_bytes),
             point.proof(),
-        ])
+        ]),
+        PointEntry::Unreadable(point) => {
+            let [vm, time, consistency, size, stored] = [(); 5].map(|()| "-".to_owned());
+            let state = format!("DAMAGED: {}", point.damage);
+            table.row([point.id.to_string(), vm, time, consistency, size, stored, state])
+        }
     };
     points.iter().fold(headings, row).to_string()
 }

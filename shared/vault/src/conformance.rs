@@ -1,18 +1,19 @@
 //! What every form of the vault must do. A form's tests call [`run`] with a way to make an empty
-//! vault; it panics where the form breaks the port's word.
+//! vault and a way to spoil a manifest; it panics where the form breaks the port's word.
 
 mod samples;
 
 use std::sync::Mutex;
 
-use drs_model::{PointState, Timestamp};
+use drs_model::{PointId, PointState, Timestamp};
 
 use self::samples::{MIB, complete, content, extents, id, image, read_disk, time, write_disk};
 pub use self::samples::{manifest, point};
-use crate::{Vault, VaultError};
+use crate::{Listing, StoredPoint, Vault, VaultError};
 
-/// Runs the whole suite, each part on a vault of its own.
-pub async fn run<V: Vault>(fresh: impl Fn() -> V) {
+/// Runs the whole suite, each part on a vault of its own. `spoil` makes the manifest of a complete
+/// point unreadable.
+pub async fn run<V: Vault>(fresh: impl Fn() -> V, spoil: impl Fn(&V, PointId)) {
     what_is_written_is_read(&fresh()).await;
     points_are_listed_oldest_first(&fresh()).await;
     an_unfinished_point_is_not_there(&fresh()).await;
@@ -26,6 +27,15 @@ pub async fn run<V: Vault>(fresh: impl Fn() -> V) {
     a_removed_point_is_gone(&fresh()).await;
     the_sweep_takes_what_nobody_claims_or_writes(&fresh()).await;
     what_is_not_there_is_not_found(&fresh()).await;
+    let vault = fresh();
+    an_unreadable_point_hides_no_other(&vault, |id| spoil(&vault, id)).await;
+}
+
+/// The points that are there, all of them readable.
+async fn list(vault: &dyn Vault) -> Vec<StoredPoint> {
+    let Listing { points, unreadable } = vault.list().await.expect("list");
+    assert!(unreadable.is_empty(), "{unreadable:?}");
+    points
 }
 
 async fn what_is_written_is_read(vault: &dyn Vault) {
@@ -43,11 +53,11 @@ async fn what_is_written_is_read(vault: &dyn Vault) {
 }
 
 async fn points_are_listed_oldest_first(vault: &dyn Vault) {
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(list(vault).await.is_empty());
     for (number, at) in [(1, 30), (2, 10), (3, 20)] {
         complete(vault, id(number), time(at)).await;
     }
-    let listed = vault.list().await.expect("list");
+    let listed = list(vault).await;
     let ids: Vec<_> = listed.iter().map(|point| point.manifest.id).collect();
     assert_eq!(ids, [id(2), id(3), id(1)]);
     assert_eq!(listed[0], vault.get(id(2)).await.expect("get"));
@@ -56,11 +66,11 @@ async fn points_are_listed_oldest_first(vault: &dyn Vault) {
 async fn an_unfinished_point_is_not_there(vault: &dyn Vault) {
     let mut writer = vault.begin(id(1)).await.expect("begin");
     let disk = write_disk(writer.as_mut(), 0).await;
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(list(vault).await.is_empty());
     assert!(matches!(vault.get(id(1)).await, Err(VaultError::NotFound(_))));
     assert!(matches!(vault.read(id(1), &disk.name).await, Err(VaultError::NotFound(_))));
     drop(writer);
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(list(vault).await.is_empty());
 }
 
 async fn finished_disks_are_kept_and_others_start_again(vault: &dyn Vault) {
@@ -122,7 +132,7 @@ async fn a_commit_needs_every_disk_as_its_manifest_says(vault: &dyn Vault) {
     let refused = writer.commit(&manifest(id(2), time(1), vec![disk.clone()])).await;
     assert!(matches!(refused, Err(VaultError::Misuse(_))));
 
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(list(vault).await.is_empty());
     let writer = vault.begin(id(1)).await.expect("begin");
     writer.commit(&manifest(id(1), time(1), vec![disk])).await.expect("the true manifest");
 }
@@ -131,7 +141,7 @@ async fn a_discarded_point_leaves_nothing(vault: &dyn Vault) {
     let mut writer = vault.begin(id(1)).await.expect("begin");
     write_disk(writer.as_mut(), 0).await;
     writer.discard().await.expect("discard");
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(list(vault).await.is_empty());
     assert_eq!(vault.sweep_unfinished(&|_| false).await.expect("sweep"), 0);
     let mut writer = vault.begin(id(1)).await.expect("begin");
     assert_eq!(writer.finished_disk("vda").await.expect("finished"), None);
@@ -172,7 +182,7 @@ async fn a_verified_point_says_so(vault: &dyn Vault) {
     assert_eq!(told.last(), Some(&report.read_bytes));
     assert_eq!(vault.get(id(1)).await.expect("get").state, PointState::Verified(time(5)));
     vault.verify(id(1), time(6), &|_| {}).await.expect("verify");
-    let listed = vault.list().await.expect("list");
+    let listed = list(vault).await;
     assert_eq!(listed[0].state, PointState::Verified(time(6)));
 }
 
@@ -183,7 +193,7 @@ async fn a_removed_point_is_gone(vault: &dyn Vault) {
     vault.remove(id(1)).await.expect("remove");
     assert!(matches!(vault.get(id(1)).await, Err(VaultError::NotFound(_))));
     assert!(matches!(vault.remove(id(1)).await, Err(VaultError::NotFound(_))));
-    assert_eq!(vault.list().await.expect("list").len(), 1);
+    assert_eq!(list(vault).await.len(), 1);
 
     let mut writer = vault.begin(id(1)).await.expect("begin");
     assert_eq!(writer.finished_disk("vda").await.expect("finished"), None);
@@ -211,7 +221,7 @@ async fn the_sweep_takes_what_nobody_claims_or_writes(vault: &dyn Vault) {
         let finished = writer.finished_disk("vda").await.expect("finished");
         assert_eq!(finished.is_some(), kept, "point {number}");
     }
-    assert_eq!(vault.list().await.expect("list").len(), 1);
+    assert_eq!(list(vault).await.len(), 1);
 }
 
 async fn what_is_not_there_is_not_found(vault: &dyn Vault) {
@@ -222,4 +232,28 @@ async fn what_is_not_there_is_not_found(vault: &dyn Vault) {
     absent(vault.read(id(1), "vda").await.map(drop));
     absent(vault.verify(id(1), Timestamp::UNIX_EPOCH, &|_| {}).await.map(drop));
     absent(vault.remove(id(1)).await);
+}
+
+async fn an_unreadable_point_hides_no_other(vault: &dyn Vault, spoil: impl Fn(PointId)) {
+    for number in [1, 2, 3] {
+        complete(vault, id(number), time(number.into())).await;
+    }
+    spoil(id(2));
+    let told = vault.get(id(2)).await.expect_err("it cannot be read").to_string();
+    let Listing { points, unreadable } = vault.list().await.expect("list");
+    let ids: Vec<_> = points.iter().map(|point| point.manifest.id).collect();
+    assert_eq!(ids, [id(1), id(3)]);
+    let named: Vec<_> = unreadable.iter().map(|(id, error)| (*id, error.to_string())).collect();
+    assert_eq!(named, [(id(2), told)]);
+
+    assert!(read_disk(vault, id(1), "vda").await.0 == image(0));
+    vault.verify(id(3), time(5), &|_| {}).await.expect("verify");
+    assert_eq!(vault.get(id(3)).await.expect("get").state, PointState::Verified(time(5)));
+    assert_eq!(vault.sweep_unfinished(&|_| false).await.expect("sweep"), 0);
+    assert!(!matches!(vault.get(id(2)).await, Ok(_) | Err(VaultError::NotFound(_))));
+    complete(vault, id(4), time(4)).await;
+    vault.remove(id(1)).await.expect("remove a sound one");
+    vault.remove(id(2)).await.expect("remove the unreadable one");
+    let ids: Vec<_> = list(vault).await.iter().map(|point| point.manifest.id).collect();
+    assert_eq!(ids, [id(3), id(4)]);
 }

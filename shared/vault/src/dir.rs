@@ -19,7 +19,7 @@ use self::disk_read::{DirDiskReader, DiskSource};
 use self::lock::PointLock;
 use self::point_write::DirPointWriter;
 use self::root::{FORMAT_FILE, Root};
-use crate::{DiskReader, PointWriter, StoredPoint, Vault, VaultError, VerifyReport};
+use crate::{DiskReader, Listing, PointWriter, StoredPoint, Vault, VaultError, VerifyReport};
 
 /// The layout that is made, and the newest that is used.
 const FORMAT: u32 = 1;
@@ -105,19 +105,21 @@ impl Vault for DirVault {
         Ok(Box::new(DirPointWriter::begin(self.root.clone(), id).await?))
     }
 
-    async fn list(&self) -> Result<Vec<StoredPoint>, VaultError> {
+    async fn list(&self) -> Result<Listing, VaultError> {
         let root = self.root.clone();
         blocking(move || {
-            let mut points = Vec::new();
+            let mut listing = Listing { points: Vec::new(), unreadable: Vec::new() };
             for id in root.ids(&root.points())? {
                 match root.stored(id) {
+                    Ok(point) => listing.points.push(point),
                     // It was removed since the folder was read.
                     Err(VaultError::NotFound(_)) => {}
-                    point => points.push(point?),
+                    Err(error) => listing.unreadable.push((id, error)),
                 }
             }
-            points.sort_by_key(|point| (point.manifest.consistent_at, point.manifest.id));
-            Ok(points)
+            listing.points.sort_by_key(|point| (point.manifest.consistent_at, point.manifest.id));
+            listing.unreadable.sort_by_key(|(id, _)| *id);
+            Ok(listing)
         })
         .await
     }

@@ -59,6 +59,8 @@
 //! - A point has one writer at a time among all processes: the one that holds a `flock` on
 //!   `unfinished/ID/lock`. It is freed by the end of the process, however it ends. The sweep takes
 //!   the same lock, so it never removes what is being written.
+//! - No point hides another: one whose manifest cannot be read is listed beside the others with the
+//!   reason, and every call about another point works as before.
 //! - Nothing that is read is believed: lengths are held against limits before memory is taken for
 //!   them, and no byte is handed out before its check was compared.
 //!
@@ -84,4 +86,6 @@ mod sealed;
 mod stream;
 
 pub use dir::DirVault;
-pub use port::{DiskReader, DiskWriter, PointWriter, StoredPoint, Vault, VaultError, VerifyReport};
+pub use port::{
+    DiskReader, DiskWriter, Listing, PointWriter, StoredPoint, Vault, VaultError, VerifyReport,
+};

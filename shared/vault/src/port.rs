@@ -15,6 +15,16 @@ pub struct StoredPoint {
     pub state: PointState,
 }
 
+/// Every complete point of a vault. One that cannot be read stands apart and hides no other.
+#[derive(Debug)]
+pub struct Listing {
+    /// Those whose manifest can be read, oldest first.
+    pub points: Vec<StoredPoint>,
+    /// Those whose manifest is damaged, newer than this program or unreadable, by id, each with
+    /// what [`Vault::get`] answers for it. Their VM and time are not known.
+    pub unreadable: Vec<(PointId, VaultError)>,
+}
+
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifyReport {
@@ -142,17 +152,18 @@ pub trait Vault: Send + Sync {
     /// [`VaultError::Busy`] while another writer of this point lives, or the storage failed.
     async fn begin(&self, id: PointId) -> Result<Box<dyn PointWriter>, VaultError>;
 
-    /// Every complete point, oldest first.
+    /// Every complete point. None is left out: one whose manifest cannot be read is among
+    /// [`Listing::unreadable`].
     ///
     /// # Errors
-    /// The storage failed. A point whose manifest cannot be read is listed as an error of the call
-    /// naming it, never left out silently.
-    async fn list(&self) -> Result<Vec<StoredPoint>, VaultError>;
+    /// The storage failed, so that it is not known which points there are.
+    async fn list(&self) -> Result<Listing, VaultError>;
 
-    /// One complete point.
+    /// One complete point, whatever state others are in.
     ///
     /// # Errors
-    /// [`VaultError::NotFound`], [`VaultError::Damaged`] or the storage failed.
+    /// [`VaultError::NotFound`], [`VaultError::Damaged`], [`VaultError::TooNew`] or the storage
+    /// failed.
     async fn get(&self, id: PointId) -> Result<StoredPoint, VaultError>;
 
     /// Opens the content of a disk of a point for one pass from its start to its end. Holes are
@@ -174,7 +185,8 @@ pub trait Vault: Send + Sync {
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<VerifyReport, VaultError>;
 
-    /// Removes a point: first its manifest, so that it is gone at once, then its content.
+    /// Removes a point: first its manifest, so that it is gone at once, then its content. The
+    /// manifest need not be readable.
     ///
     /// # Errors
     /// No such point, or the storage failed.

@@ -45,26 +45,27 @@ impl Root {
     /// A complete point with its state.
     pub(super) fn stored(&self, id: PointId) -> Result<StoredPoint, VaultError> {
         let manifest = self.manifest(id)?;
-        let state = self.state(id, &manifest.digest)?;
+        let state = self.state(id, &manifest.digest);
         Ok(StoredPoint { manifest: manifest.body, state })
     }
 
-    fn state(&self, id: PointId, manifest: &str) -> Result<PointState, VaultError> {
+    /// What the verdict proves; one that cannot be read proves nothing.
+    fn state(&self, id: PointId, manifest: &str) -> PointState {
         let path = self.point(id).join(VERDICT_FILE);
-        let Some(document) = self.read_small(&path)? else {
-            return Ok(PointState::Complete);
+        let void = |error: &dyn std::error::Error| {
+            tracing::warn!(path = %path.display(), %error, "void verdict: verify again");
+            PointState::Complete
+        };
+        let document = match self.read_small(&path) {
+            Ok(Some(document)) => document,
+            Ok(None) => return PointState::Complete,
+            Err(error) => return void(&error),
         };
         match sealed::open::<Verdict>(&document) {
-            Ok(Sealed { body, .. }) if body.manifest == manifest => Ok(if body.damage.is_empty() {
-                PointState::Verified(body.at)
-            } else {
-                PointState::Damaged(body.at)
-            }),
-            Ok(_) => Ok(PointState::Complete),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "void verdict: verify again");
-                Ok(PointState::Complete)
-            }
+            Ok(Sealed { body, .. }) if body.manifest != manifest => PointState::Complete,
+            Ok(Sealed { body, .. }) if body.damage.is_empty() => PointState::Verified(body.at),
+            Ok(Sealed { body, .. }) => PointState::Damaged(body.at),
+            Err(error) => void(&error),
         }
     }
 

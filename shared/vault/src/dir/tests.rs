@@ -21,6 +21,12 @@ fn fresh() -> (TempDir, DirVault) {
     (place, vault)
 }
 
+/// The ids of the points that can be read.
+async fn ids(vault: &DirVault) -> Vec<drs_model::PointId> {
+    let points = crate::Vault::list(vault).await.expect("list").points;
+    points.iter().map(|point| point.manifest.id).collect()
+}
+
 /// The folder of a complete point.
 fn folder(vault: &DirVault, id: drs_model::PointId) -> PathBuf {
     vault.path().join("points").join(id.to_string())
@@ -30,11 +36,14 @@ fn folder(vault: &DirVault, id: drs_model::PointId) -> PathBuf {
 async fn the_directory_conforms_to_the_port() {
     let place = TempDir::new().expect("a directory");
     let count = AtomicU32::new(0);
-    conformance::run(|| {
+    let fresh = || {
         let number = count.fetch_add(1, Ordering::Relaxed);
         DirVault::create(place.path().join(number.to_string())).expect("a vault")
-    })
-    .await;
+    };
+    let spoil = |vault: &DirVault, id| {
+        std::fs::write(folder(vault, id).join("manifest.json"), "nonsense").expect("write");
+    };
+    conformance::run(fresh, spoil).await;
 }
 
 #[test]
@@ -88,6 +97,6 @@ async fn hundreds_of_points_are_listed_at_once() {
     }
     let start = std::time::Instant::now();
     let listed = crate::Vault::list(&vault).await.expect("list");
-    assert_eq!(listed.len(), 501);
+    assert_eq!(listed.points.len(), 501);
     assert!(start.elapsed().as_secs() < 5, "took {:?}", start.elapsed());
 }

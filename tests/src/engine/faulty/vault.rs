@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use drs_model::{DiskContent, Extent, PointId, RecoveryPoint, Timestamp};
 use drs_vault::{
-    DiskReader, DiskWriter, PointWriter, StoredPoint, Vault, VaultError, VerifyReport,
+    DiskReader, DiskWriter, Listing, PointWriter, StoredPoint, Vault, VaultError, VerifyReport,
 };
 
 use super::FaultPlan;
@@ -23,7 +23,7 @@ impl Vault for FaultyVault {
         Ok(Box::new(FaultyPoint { id, writer, vault, plan }))
     }
 
-    async fn list(&self) -> Result<Vec<StoredPoint>, VaultError> {
+    async fn list(&self) -> Result<Listing, VaultError> {
         self.vault.list().await
     }
 

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use drs_model::{FaultCode, PointState, Timestamp};
 
-use super::{folder, fresh};
+use super::{folder, fresh, ids};
 use crate::{Vault, VaultError, conformance};
 
 fn flip(path: &Path, place: usize) {
@@ -87,7 +87,6 @@ async fn a_damaged_manifest_is_named_by_every_call() {
     let text = fs::read_to_string(&path).expect("read");
     fs::write(&path, text.replacen("\"vcpus\":1", "\"vcpus\":8", 1)).expect("write");
     for error in [
-        vault.list().await.expect_err("list"),
         vault.get(id).await.expect_err("get"),
         vault.begin(id).await.map(drop).expect_err("begin"),
         vault.read(id, "vda").await.map(drop).expect_err("read"),
@@ -98,7 +97,7 @@ async fn a_damaged_manifest_is_named_by_every_call() {
     let report = vault.verify(id, Timestamp::UNIX_EPOCH, &|_| {}).await.expect("verify");
     assert_eq!(report.damage.len(), 1);
     vault.remove(id).await.expect("what is damaged can be removed");
-    assert!(vault.list().await.expect("list").is_empty());
+    assert!(ids(&vault).await.is_empty());
 }
 
 #[tokio::test]
@@ -110,7 +109,7 @@ async fn a_point_without_manifest_or_under_a_wrong_id_is_damaged() {
     let error = vault.get(other).await.expect_err("wrong id");
     assert!(error.to_string().contains("belongs to"), "{error}");
     fs::remove_file(folder(&vault, other).join("manifest.json")).expect("rm");
-    let error = vault.list().await.expect_err("no manifest");
+    let error = vault.get(other).await.expect_err("no manifest");
     assert!(error.to_string().contains("manifest.json is missing"), "{error}");
 }
 
@@ -126,10 +125,48 @@ async fn newer_documents_and_streams_are_called_newer() {
 }
 
 #[tokio::test]
+async fn every_way_to_be_unreadable_stands_beside_the_sound_points() {
+    let (_place, vault) = fresh();
+    let manifest = |id| folder(&vault, id).join("manifest.json");
+    let mut points = Vec::new();
+    for number in 1..=5 {
+        points.push(conformance::point(&vault, number).await.id);
+    }
+    flip(&manifest(points[0]), 200);
+    let text = fs::read_to_string(manifest(points[1])).expect("read");
+    fs::write(manifest(points[1]), text.replacen("\"format\":1", "\"format\":2", 1))
+        .expect("write");
+    fs::remove_file(manifest(points[2])).expect("rm");
+    // A link to itself fails as a bad sector does: when it is opened, for whoever reads it.
+    fs::remove_file(manifest(points[3])).expect("rm");
+    std::os::unix::fs::symlink("manifest.json", manifest(points[3])).expect("ln");
+
+    assert_eq!(ids(&vault).await, [points[4]]);
+    let unreadable = vault.list().await.expect("list").unreadable;
+    let codes: Vec<_> = unreadable.iter().map(|(id, error)| (*id, error.fault().code)).collect();
+    let expected = [
+        (points[0], FaultCode::PointDamaged),
+        (points[1], FaultCode::DataTooNew),
+        (points[2], FaultCode::PointDamaged),
+        (points[3], FaultCode::VaultFailed),
+    ];
+    assert_eq!(codes, expected);
+    for point in points {
+        vault.remove(point).await.expect("every one can be removed");
+    }
+    assert!(vault.list().await.expect("list").unreadable.is_empty());
+}
+
+#[tokio::test]
 async fn a_void_verdict_proves_nothing() {
     let (_place, vault) = fresh();
     let id = conformance::point(&vault, 1).await.id;
     vault.verify(id, Timestamp::UNIX_EPOCH, &|_| {}).await.expect("verify");
     flip(&folder(&vault, id).join("verdict.json"), 100);
     assert_eq!(vault.get(id).await.expect("get").state, PointState::Complete);
+
+    let verdict = folder(&vault, id).join("verdict.json");
+    fs::remove_file(&verdict).expect("rm");
+    std::os::unix::fs::symlink("verdict.json", &verdict).expect("ln");
+    assert_eq!(vault.get(id).await.expect("an unreadable one").state, PointState::Complete);
 }
