@@ -105,7 +105,8 @@ pub trait HostGuard: Send + Sync {
     /// As [`crate::Remote::spawn`]; [`TransportError::Stale`] when refused.
     async fn serve(&self, grip: &Grip, argv: &Argv) -> Result<Spawned, TransportError>;
 
-    /// Removes what the guard remembers of steps of jobs that ended more than 30 days ago.
+    /// Removes what the guard remembers of steps of jobs that ended (by themselves, or with an
+    /// earlier boot of the host) longer ago than this, in whole minutes.
     ///
     /// # Errors
     /// The host cannot be used.

@@ -29,6 +29,7 @@ if ! { mkdir -p "$state" && [ -w "$state" ]; } 2>/dev/null; then
     state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs
 fi
 dir=$state/vm/$vm
+this_boot=$(cat /proc/sys/kernel/random/boot_id)
 
 # ---- records: a reader sees the old text or the new one, also after a power cut
 
@@ -63,11 +64,17 @@ journal() {
     somehow note "$now $1 $2 $3 $4"
 }
 note() { printf '%s\n' "$1" >>"$state/journal/$vm"; }
+# With the gate and the lock in hand, when nobody writes it: keeps the latest 1,000 of 2,000 lines.
+cut_journal() {
+    [ -f "$state/journal/$vm" ] && [ "$(wc -l <"$state/journal/$vm")" -gt 2000 ] || return 0
+    tail -n 1000 "$state/journal/$vm" >"$dir/journal.$$" &&
+        mv -f "$dir/journal.$$" "$state/journal/$vm" || rm -f "$dir/journal.$$"
+}
 
 # ---- the gate and the fence
 
 gate() {
-    mkdir -p "$dir" "$state/journal" "$state/job/$job" || fail "cannot write $state"
+    mkdir -p "$dir" "$state/journal" || fail "cannot write $state"
     command -v flock >/dev/null && command -v setsid >/dev/null ||
         fail "flock(1) or setsid(1) is missing on this host"
     exec 8>>"$dir/gate" && flock "$@" 8
@@ -137,6 +144,7 @@ settle() {
         fi
         rm -f "$served"
     done
+    cut_journal
 }
 begin() {
     journal "$job" "$step" "$fence" begin
@@ -229,7 +237,8 @@ start() {
     tell_end
     settle
     raise
-    mkdir -p "$record" && put "$record/boot" "$(cat /proc/sys/kernel/random/boot_id)"
+    mkdir -p "$record" || fail "cannot write $record"
+    put "$record/boot" "$this_boot"
     # Returns when the runner has told its process id and closed the pipe.
     pid=$(setsid sh -c "$load" drs-guard "$guard" runner "$job" "$fence" "$vm" "$step" "$@" \
         </dev/null 2>>"$record/log" 8>&- &)
@@ -261,7 +270,7 @@ status() {
     # It may have ended between the two looks.
     if [ -f "$record/exit" ]; then answer EXIT "$(cat "$record/exit")"; fi
     [ -f "$record/boot" ] || answer UNKNOWN
-    [ "$(cat "$record/boot")" = "$(cat /proc/sys/kernel/random/boot_id)" ] || answer REBOOTED
+    [ "$(cat "$record/boot")" = "$this_boot" ] || answer REBOOTED
     answer VANISHED
 }
 
@@ -341,14 +350,20 @@ stop() {
     exit 143
 }
 
-# forget MINUTES
+# forget MINUTES: removes the records, so old, of commands that ended or ended with an earlier boot,
+# and the folders of jobs that left none.
 forget() {
-    [ -d "$state/job" ] || answer DONE
-    find "$state/job" -name exit -mmin "+$1" | while read -r exit; do
-        old=${exit%/exit}
-        mv "$old" "$state/forgotten.$$" && rm -rf "$state/forgotten.$$"
-        rmdir "${old%/*}" 2>/dev/null
-    done
+    [ -d "$state" ] || answer DONE
+    find "$state/job" -type f \( -name exit -o -name boot \) -mmin "+$1" 2>/dev/null |
+        while read -r file; do
+            old=${file%/*}
+            if [ "${file##*/}" = boot ]; then
+                [ ! -f "$old/exit" ] && [ "$(cat "$file")" != "$this_boot" ] || continue
+            fi
+            mv "$old" "$state/forgotten.$$" && rm -rf "$state/forgotten.$$"
+            rmdir "${old%/*}" 2>/dev/null
+        done
+    find "$state/job" -depth -type d -mmin "+$1" -exec rmdir {} ';' 2>/dev/null
     lay_in
     answer DONE
 }

@@ -109,7 +109,7 @@ impl Host {
         answer
     }
 
-    async fn run(&self, grip: &Grip, argv: &Argv) -> Result<String, TransportError> {
+    pub(crate) async fn run(&self, grip: &Grip, argv: &Argv) -> Result<String, TransportError> {
         self.guard.run(grip, argv, Bytes::new(), LIMIT).await.map(|output| output.text())
     }
 }

@@ -5,3 +5,4 @@ mod guard;
 mod silence;
 mod ssh;
 mod sshd;
+mod tidy;
