@@ -3,7 +3,9 @@
 use std::future::Future;
 
 use drs_backend::submit;
-use drs_model::{Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction};
+use drs_model::{
+    Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction, VmRef,
+};
 use drs_runtime::clock;
 use serde::Serialize;
 use uuid::Uuid;
@@ -26,24 +28,44 @@ impl Submission {
     }
 }
 
+/// What is asked for: a job, under the id that it has or gets.
+pub(crate) struct Request {
+    id: JobId,
+    spec: JobSpec,
+    latest_of: Option<VmRef>,
+}
+
+impl Request {
+    pub(crate) fn new(id: JobId, spec: JobSpec) -> Self {
+        Self { id, spec, latest_of: None }
+    }
+
+    /// The point was not named but is the latest one of this VM: under a key that was used before,
+    /// the point that was the latest then is meant just as well.
+    #[must_use]
+    pub(crate) fn with_latest_of(self, vm: Option<VmRef>) -> Self {
+        Self { latest_of: vm, ..self }
+    }
+}
+
 /// Submits a job once `preflight` has found nothing against it, and waits for its end unless
 /// detached. A job that was submitted under the same key before is taken up instead.
 pub(crate) async fn run(
     place: &Place,
     output: Output,
     submission: &Submission,
-    id: JobId,
-    spec: JobSpec,
+    request: Request,
     preflight: impl Future<Output = Outcome<()>>,
 ) -> Outcome<Exit> {
+    let id = request.id;
     match place.backend.store.get(id).await? {
-        Some(known) => same_job(&known, &spec)?,
+        Some(known) => same_request(place, output, &known, &request).await?,
         None => {
             // No worker starts without the vault, whatever the job.
             place.vault()?;
             preflight.await?;
-            let submitted = submit(&place.backend, id, spec.clone(), clock::now()).await?;
-            same_job(submitted.job(), &spec)?;
+            let submitted = submit(&place.backend, id, request.spec.clone(), clock::now()).await?;
+            same_request(place, output, submitted.job(), &request).await?;
         }
     }
     if submission.detach {
@@ -55,20 +77,61 @@ pub(crate) async fn run(
     }
 }
 
-/// The key must not have been used for something else.
-fn same_job(known: &Job, spec: &JobSpec) -> Outcome<()> {
-    if (known.spec.kind(), known.spec.subject()) == (spec.kind(), spec.subject()) {
+/// The key must not have been used for anything else.
+async fn same_request(
+    place: &Place,
+    output: Output,
+    known: &Job,
+    request: &Request,
+) -> Outcome<()> {
+    if known.spec == request.spec {
         return Ok(());
     }
-    Err(Failure::invalid(
+    if let Some(point) = latest_then(place, known, request).await? {
+        output.say(&format!(
+            "job {} has this idempotency key: it restores recovery point {point}, the latest when \
+             it was submitted; restore a later one under another key",
+            known.id
+        ));
+        return Ok(());
+    }
+    let from = known.spec.point().filter(|_| known.spec.kind() == JobKind::Restore);
+    Err(Fault::permanent(
+        FaultCode::InUse,
         format!(
-            "this idempotency key was used before, for the {} of {} (job {})",
+            "this idempotency key belongs to job {}, which does something else: {} of {}{}",
+            known.id,
             known.spec.kind(),
             known.spec.subject(),
-            known.id
+            from.map(|point| format!(" from recovery point {point}")).unwrap_or_default(),
         ),
-        "Choose another key.",
-    ))
+        format!("Choose another key; `drs job show {} --json` shows what that job does.", known.id),
+    )
+    .into())
+}
+
+/// The point of an earlier restore that differs from the request in nothing but its point, where
+/// the latest of a VM is meant and it was one of that VM.
+async fn latest_then(place: &Place, known: &Job, request: &Request) -> Outcome<Option<PointId>> {
+    let (
+        Some(vm),
+        JobSpec::Restore { point, target: known },
+        JobSpec::Restore { target: wanted, .. },
+    ) = (&request.latest_of, &known.spec, &request.spec)
+    else {
+        return Ok(None);
+    };
+    if known != wanted {
+        return Ok(None);
+    }
+    match place.vault()?.get(*point).await {
+        Ok(stored) => Ok((stored.manifest.source == *vm).then_some(*point)),
+        // It is gone or cannot be read: nothing shows that it was of that VM.
+        Err(error) => {
+            tracing::warn!(%point, %error, "of which VM it is cannot be told");
+            Ok(None)
+        }
+    }
 }
 
 async fn detached(place: &Place, output: Output, id: JobId) -> Outcome<Exit> {

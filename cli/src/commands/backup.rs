@@ -10,7 +10,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::{Output, units};
 use crate::place::Place;
-use crate::submission;
+use crate::submission::{self, Request};
 
 pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outcome<Exit> {
     let vm = match args.source {
@@ -22,8 +22,8 @@ pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outc
     }
     let preflight = async { protectable(&describe(place, &vm).await?, &vm) };
     let spec = JobSpec::Backup { vm: vm.clone() };
-    let id = args.submission.job_id();
-    submission::run(place, output, &args.submission, id, spec, preflight).await
+    let request = Request::new(args.submission.job_id(), spec);
+    submission::run(place, output, &args.submission, request, preflight).await
 }
 
 async fn describe(place: &Place, vm: &VmRef) -> Outcome<VmDescription> {

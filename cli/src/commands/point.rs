@@ -17,7 +17,7 @@ use crate::output::table::{Table, sheet};
 use crate::output::view::{PointEntry, PointView, UnreadableView, point_table};
 use crate::output::{Output, units};
 use crate::place::Place;
-use crate::submission;
+use crate::submission::{self, Request};
 
 pub(super) async fn run(place: &Place, output: Output, command: PointCommand) -> Outcome<Exit> {
     let vault = place.vault()?;
@@ -26,8 +26,8 @@ pub(super) async fn run(place: &Place, output: Output, command: PointCommand) ->
         PointCommand::Show { id } => show(&*vault, output, &id).await,
         PointCommand::Verify { id, submission } => {
             let point = find::point(&*vault, &id).await?.manifest.id;
-            let (job, spec) = (submission.job_id(), JobSpec::Verify { point });
-            submission::run(place, output, &submission, job, spec, async { Ok(()) }).await
+            let request = Request::new(submission.job_id(), JobSpec::Verify { point });
+            submission::run(place, output, &submission, request, async { Ok(()) }).await
         }
         PointCommand::Remove { id, dry_run, yes, last } => {
             let removal = Removal::plan(place, &*vault, &id).await?;

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::place::Place;
-use crate::submission;
+use crate::submission::{self, Request};
 
 pub(super) async fn run(place: &Place, output: Output, command: PowerCommand) -> Outcome<Exit> {
     let (args, action) = match command {
@@ -21,6 +21,6 @@ pub(super) async fn run(place: &Place, output: Output, command: PowerCommand) ->
         Ok(())
     };
     let spec = JobSpec::Power { vm: vm.clone(), action };
-    let id = args.submission.job_id();
-    submission::run(place, output, &args.submission, id, spec, preflight).await
+    let request = Request::new(args.submission.job_id(), spec);
+    submission::run(place, output, &args.submission, request, preflight).await
 }

@@ -14,7 +14,7 @@ use crate::find;
 use crate::output::table::Table;
 use crate::output::{Output, plain, units};
 use crate::place::Place;
-use crate::submission;
+use crate::submission::{self, Request};
 
 pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Outcome<Exit> {
     let pair = match &args.pair {
@@ -33,8 +33,13 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
         return shown(output, &point, &target, plan);
     }
     let spec = JobSpec::Restore { point: point.manifest.id, target: target.clone() };
+    let latest_of = match &args.point {
+        PointChoice::Latest | PointChoice::LatestOf(_) => Some(point.manifest.source.clone()),
+        PointChoice::Id(_) => None,
+    };
+    let request = Request::new(id, spec).with_latest_of(latest_of);
     let preflight = async { plan(place, id, &point, &target).await.map(drop) };
-    submission::run(place, output, &args.submission, id, spec, preflight).await
+    submission::run(place, output, &args.submission, request, preflight).await
 }
 
 /// The point that is meant. A point of another VM never goes through a pair's mapping.

@@ -59,8 +59,48 @@ fn the_same_key_is_the_same_job() {
     let second = bench.json("backup lab/vm-001 --key nightly");
     assert_eq!(first["id"], second["id"]);
     assert_eq!(bench.json("point list").as_array().map(Vec::len), Some(1));
-    let told = bench.fails("backup lab/vm-002 --key nightly", 2, "invalid_input");
-    assert!(told.contains("used before, for the backup of lab/vm-001"), "{told}");
+    let told = bench.fails("backup lab/vm-002 --key nightly", 4, "in_use");
+    assert!(told.contains("does something else: backup of lab/vm-001"), "{told}");
+    assert!(told.contains("Choose another key"), "{told}");
+}
+
+#[test]
+fn a_used_key_answers_for_no_other_restore() {
+    let bench = Bench::new("vms=2,backup_ms=100");
+    let backup = |vm: &str| {
+        bench.json(&format!("backup lab/{vm}"))["id"].as_str().expect("an id").to_owned()
+    };
+    let (first, other) = (backup("vm-001"), backup("vm-002"));
+    let job = bench.json(&format!("restore {first} --to rc/copy --key K"))["id"].clone();
+    let second = backup("vm-001");
+    for line in [
+        format!("restore {other} --to rc/copy --key K"),
+        format!("restore {second} --to rc/copy --key K"),
+        format!("restore {first} --to rc/copy --key K --start"),
+        format!("restore {first} --to rc/copy --key K --network default=drill"),
+        format!("restore {first} --to rc/copy --key K --storage vda=/srv"),
+        format!("restore {first} --to rc/copy --key K --new-macs"),
+        "restore latest:lab/vm-002 --to rc/copy --key K".to_owned(),
+        "restore latest:lab/vm-001 --to rc/copy --key K --start".to_owned(),
+        format!("point verify {first} --key K"),
+        "power stop rc/copy --key K".to_owned(),
+    ] {
+        let told = bench.fails(&line, 4, "in_use");
+        assert!(told.contains(job.as_str().expect("an id")), "{line}: {told}");
+        assert!(
+            told.contains(&format!("restore of rc/copy from recovery point {first}")),
+            "{told}"
+        );
+    }
+    assert_eq!(bench.json(&format!("restore {first} --to rc/copy --key K"))["id"], job);
+    let told = bench.ok("restore latest:lab/vm-001 --to rc/copy --key K");
+    assert!(told.stdout.contains(&format!("from recovery point {first}")), "{}", told.stdout);
+    assert!(
+        told.stderr.contains(&format!("it restores recovery point {first}")),
+        "{}",
+        told.stderr
+    );
+    assert_eq!(bench.json("job list").as_array().map(Vec::len), Some(4), "no other job");
 }
 
 #[test]

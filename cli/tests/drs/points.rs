@@ -108,7 +108,8 @@ fn a_point_that_cannot_be_read_is_in_the_way_of_no_other() {
     bench.fails(&format!("restore {newest} --to rc/never"), 11, "point_damaged");
     // The ids were made within moments of each other: a prefix that only this point has is long.
     let shared = newest.bytes().zip(older.bytes()).take_while(|(a, b)| a == b).count();
-    bench.fails(&format!("point show {}", &newest[..=shared.max(8)]), 11, "point_damaged");
+    let start: String = newest.chars().take(shared.max(8) + 1).collect();
+    bench.fails(&format!("point show {start}"), 11, "point_damaged");
 
     let plan = bench.ok(&format!("point remove {newest} --dry-run"));
     assert!(plan.stdout.contains("its manifest cannot be read"), "{}", plan.stdout);
