@@ -20,6 +20,7 @@ const NAME: &str = "full::what_filled_the_disk_can_be_ended";
 const RESERVE_BYTES: u64 = 256 * 1024;
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the test runs itself inside a mount namespace")]
 async fn what_filled_the_disk_can_be_ended() {
     if std::env::var(INNER).is_ok() {
         meet_a_full_disk().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use drs_model::{GuardAnswer, GuardStatus};
 use drs_transport::{Argv, HostGuard};
 
-use crate::guard::{Host, grip, sh};
+use crate::guard::{Host, grip, grip_of, sh};
 use crate::sshd::{eventually, local, must};
 
 const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -47,7 +47,7 @@ async fn old_folders_and_records_of_an_earlier_boot_are_forgotten() {
     age(&host, &format!("state/job/{empty}"));
     // Commands that vanished: with an earlier boot, and in this one; and one that runs. A step may
     // have the name of a record.
-    let jobs = ["rebooted", "vanished", "runs"].map(|job| grip_on(job));
+    let jobs = ["rebooted", "vanished", "runs"].map(|job| grip_of(job, job, 1));
     for grip in &jobs {
         let argv = sh("exec sleep 600");
         let answer = host.guard.start(grip, "exit", &argv).await.expect("an answer");
@@ -75,10 +75,6 @@ async fn old_folders_and_records_of_an_earlier_boot_are_forgotten() {
     kept.sort();
     assert_eq!(names(&host, "state/job"), kept);
     host.guard.cancel(&jobs[2], "exit").await.expect("it ends");
-}
-
-fn grip_on(job: &str) -> drs_model::Grip {
-    crate::guard::grip_of(job, job, 1)
 }
 
 #[tokio::test]
