@@ -15,6 +15,11 @@ use crate::sshd::{Sshd, eventually};
 
 const PULSE: Pulse = Pulse { beat: Duration::from_millis(300), silence: Duration::from_secs(2) };
 
+/// Longer than any test.
+const LONG: Duration = Duration::from_secs(3600);
+/// How long the host may take to notice.
+const LIMIT: Duration = Duration::from_secs(20);
+
 /// A way to a server that can be frozen: what is under way stays there, nothing is closed.
 struct Way {
     address: SocketAddr,
@@ -89,7 +94,8 @@ async fn silent_for(host: &Host) {
     // One that is silent from the start shows that the beats of the others are what they live by.
     let mute = ShellGuard::with_pulse(host.sshd.remote(), Pulse { beat: LONG, ..PULSE });
     let (_, muted) = mute.hold(&grip_of("web2", "c", 1), None).await.expect("an answer");
-    muted.expect("the VM is free").lost().await;
+    let muted = muted.expect("the VM is free");
+    tokio::time::timeout(LIMIT, muted.lost()).await.expect("the host ends it");
     assert!(since.elapsed() > PULSE.silence);
     assert_eq!((host.noted("lost"), host.noted("ended")), (0, 0));
 
@@ -113,9 +119,6 @@ async fn silent_for(host: &Host) {
     assert_eq!(served.exit.await.expect("its end").0, 143);
     assert_eq!((host.noted("lost"), host.noted("ended")), (1, 1));
 }
-
-/// Longer than any test.
-const LONG: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
 async fn a_worker_that_falls_silent_loses_what_it_holds_and_serves() {
