@@ -112,7 +112,7 @@ pub(crate) async fn see_through(place: &Place, output: Output, id: JobId) -> Out
     job.transpose()
 }
 
-/// Takes no more jobs and finishes those that were taken over meanwhile.
+/// Takes no more jobs and finishes those of other commands that it took on meanwhile.
 async fn leave(
     worker: EmbeddedWorker,
     place: &Place,
@@ -122,7 +122,8 @@ async fn leave(
     shutdown.drain();
     for job in worker.jobs(&place.backend).await? {
         output.say(&format!(
-            "finishing {} of {}, which this command took over (job {}); Ctrl-C hands it over",
+            "your job is over; also finishing {} of {} (job {}) first: commands that run at one \
+             time share their jobs, nothing is wrong; Ctrl-C hands it over unharmed",
             job.spec.kind(),
             job.spec.subject(),
             job.id

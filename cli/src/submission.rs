@@ -14,7 +14,7 @@ use crate::args::jobs::Submission;
 use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::output::view::{JobView, PointView};
+use crate::output::view::{JobView, PointView, fault_of};
 use crate::output::{Output, units};
 use crate::place::Place;
 
@@ -199,7 +199,7 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
 
 fn unsuccessful(job: &Job, phase: Phase) -> Failure {
     let id = job.id;
-    let fault = job.fault.clone();
+    let fault = fault_of(job);
     let (fault, exit) = match phase {
         Phase::Cancelled => (
             Fault::permanent(

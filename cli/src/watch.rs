@@ -66,7 +66,7 @@ async fn look(place: &Place, id: JobId, told: &mut u64) -> Result<Option<Seen>, 
     let backend = &place.backend;
     let Some(job) = backend.store.get(id).await? else { return Ok(None) };
     let wait = match job.state {
-        JobState::Parked { .. } => backend.store.wait_of(id).await?.map(WaitView::from),
+        JobState::Parked { .. } => WaitView::of(&*backend.store, id).await?,
         _ => None,
     };
     let progress = backend.events.progress(id).await?;

@@ -54,7 +54,7 @@ async fn show(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
     let job = find::job(&place.backend, id).await?;
     let mut view = JobView::from(&job);
     if let JobState::Parked { .. } = job.state {
-        view.waits = place.backend.store.wait_of(job.id).await?.map(WaitView::from);
+        view.waits = WaitView::of(&*place.backend.store, job.id).await?;
     }
     view.progress = place.backend.events.progress(job.id).await?;
     view.steps.clone_from(&job.steps);
@@ -86,7 +86,7 @@ fn text(job: &Job, view: &JobView) -> String {
     if job.cancel_requested {
         line("a person asked to cancel it".into());
     }
-    if let Some(fault) = &job.fault {
+    if let Some(fault) = &view.fault {
         line(format!("fault: {} ({})", fault.message, crate::output::code(fault)));
         line(format!("do: {}", fault.remedy));
     }

@@ -1,9 +1,9 @@
 //! The JSON forms of jobs and points, and their lines in tables.
 
-use drs_backend::Wait;
+use drs_backend::{BackendError, JobStore, Wait};
 use drs_model::{
-    Consistency, Fault, HypervisorKind, Job, JobId, JobKind, JobSpec, Phase, PointId, PointState,
-    Progress, StepRecord, Timestamp, VmRef,
+    Consistency, Fault, FaultClass, FaultCode, HypervisorKind, Job, JobId, JobKind, JobSpec, Phase,
+    PointId, PointState, Progress, StepRecord, Timestamp, VmRef,
 };
 use drs_runtime::clock;
 use drs_vault::{Listing, StoredPoint, VaultError};
@@ -42,18 +42,28 @@ pub(crate) struct JobView {
 pub(crate) struct WaitView {
     pub resource: String,
     pub holders: Vec<JobId>,
+    /// Those holders that wait for a decision: they hold it until a person decides.
+    pub undecided: Vec<JobId>,
     pub position: usize,
     pub waiters: usize,
 }
 
-impl From<Wait> for WaitView {
-    fn from(wait: Wait) -> Self {
-        let Wait { resource, holders, position, waiters } = wait;
-        Self { resource: resource.to_string(), holders, position, waiters }
-    }
-}
-
 impl WaitView {
+    /// What a job waits for; `None` when it is not parked.
+    pub(crate) async fn of(store: &dyn JobStore, id: JobId) -> Result<Option<Self>, BackendError> {
+        let Some(Wait { resource, holders, position, waiters }) = store.wait_of(id).await? else {
+            return Ok(None);
+        };
+        let mut undecided = Vec::new();
+        for holder in &holders {
+            let job = store.get(*holder).await?;
+            if job.is_some_and(|job| job.state.phase() == Phase::NeedsOperator) {
+                undecided.push(*holder);
+            }
+        }
+        Ok(Some(Self { resource: resource.to_string(), holders, undecided, position, waiters }))
+    }
+
     /// In words: who holds what is needed, and the place in the line.
     pub(crate) fn sentence(&self) -> String {
         let holders: Vec<String> = self.holders.iter().map(ToString::to_string).collect();
@@ -61,11 +71,36 @@ impl WaitView {
             [] => "which is free now".to_owned(),
             ids => format!("held by {}", ids.join(", ")),
         };
-        format!(
+        let mut text = format!(
             "waits for {}, {held}; position {} of {}",
             self.resource, self.position, self.waiters
-        )
+        );
+        for id in &self.undecided {
+            text.push_str(&format!("; job {id} waits for a decision: {}", way_out(*id)));
+        }
+        text
     }
+}
+
+/// What a person can do about a job that waits for a decision.
+fn way_out(id: JobId) -> String {
+    format!(
+        "`drs job show {id}` tells why, `drs job cancel {id}` takes back what it did and frees the VM"
+    )
+}
+
+/// Why a job failed, is tried again, or waits for a decision; the latter with the way out.
+pub(crate) fn fault_of(job: &Job) -> Option<Fault> {
+    if job.state.phase() != Phase::NeedsOperator {
+        return job.fault.clone();
+    }
+    let mut fault = job.fault.clone().unwrap_or_else(|| {
+        let text = "the job waits for a decision";
+        Fault::new(FaultClass::NeedsOperator, FaultCode::HypervisorFailed, text, "")
+    });
+    let remedy = format!("{} The job waits for a decision: {}.", fault.remedy, way_out(job.id));
+    fault.remedy = remedy.trim_start().to_owned();
+    Some(fault)
 }
 
 impl From<&Job> for JobView {
@@ -81,7 +116,7 @@ impl From<&Job> for JobView {
             updated_at: job.updated_at,
             cancel_requested: job.cancel_requested,
             worker: job.state.lease().map(|lease| lease.worker.clone()),
-            fault: job.fault.clone(),
+            fault: fault_of(job),
             spec: job.spec.clone(),
             waits: None,
             progress: None,
@@ -94,7 +129,10 @@ impl From<&Job> for JobView {
 pub(crate) fn job_table(jobs: &[JobView]) -> String {
     let headings = Table::new(["ID", "KIND", "SUBJECT", "STATE", "CREATED", "WHY"]);
     let row = |table: Table, job: &JobView| {
-        let why = job.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
+        let mut why = job.fault.as_ref().map(|fault| fault.message.clone()).unwrap_or_default();
+        if job.state == Phase::NeedsOperator {
+            why.push_str("; `drs job show ID` tells what to do");
+        }
         table.row([
             job.id.to_string(),
             job.kind.to_string(),

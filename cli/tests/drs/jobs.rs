@@ -130,7 +130,8 @@ fn an_interrupted_command_hands_its_job_over_and_the_next_one_finishes_it() {
         ran.stderr
     );
     let next = bench.ok("backup lab/vm-002");
-    assert!(next.stderr.contains("finishing backup of lab/vm-001"), "{}", next.stderr);
+    assert!(next.stderr.contains("also finishing backup of lab/vm-001"), "{}", next.stderr);
+    assert!(next.stderr.contains("nothing is wrong"), "{}", next.stderr);
     assert_eq!(bench.json("job list --state succeeded").as_array().map(Vec::len), Some(2));
 }
 
@@ -160,4 +161,47 @@ fn a_job_that_fails_ends_with_7_and_says_why() {
     let error: serde_json::Value = serde_json::from_str(last).expect("JSON");
     assert_eq!(error["error"]["code"], "hypervisor_failed");
     assert!(error["error"]["details"][0].as_str().is_some_and(|line| line.contains("job log")));
+}
+
+#[test]
+fn a_job_that_waits_for_a_decision_names_the_way_out_which_leads_out() {
+    let bench = Bench::new("vms=1,backup_ms=100");
+    bench.ok("backup lab/vm-001");
+    // What lies where the new VM's disk belongs can be neither written nor removed.
+    let disk = format!("copy.0.{}.img", drs_model::JobId::from_key("stuck"));
+    let disk = bench.data_dir().join("simulated/rc.images").join(disk);
+    std::fs::create_dir_all(disk.join("full")).expect("a folder");
+    let config = bench.data_dir().join("drs.toml");
+    std::fs::write(config, "[worker]\nattempts_max = 1\n").expect("a file");
+    let told = bench.run("restore latest:lab/vm-001 --to rc/copy --key stuck");
+    assert_eq!(told.code, 9, "{}", told.stderr);
+    let listed = bench.json("job list --state needs_operator");
+    let job = listed[0]["id"].as_str().expect("an id").to_owned();
+    let way_out = format!(
+        "`drs job show {job}` tells why, `drs job cancel {job}` takes back what it did and frees \
+         the VM"
+    );
+    assert!(told.stderr.contains(&way_out), "{}", told.stderr);
+    assert!(bench.ok(&format!("job show {job}")).stdout.contains(&way_out));
+    assert!(listed[0]["fault"]["remedy"].as_str().is_some_and(|text| text.contains(&way_out)));
+    let table = bench.ok("job list --state needs_operator").stdout;
+    assert!(table.contains("needs_operator") && table.contains("`drs job show ID`"), "{table}");
+    let watched = bench.run(&format!("job watch {job}"));
+    assert_eq!(watched.code, 9);
+    assert!(watched.stderr.contains(&way_out), "{}", watched.stderr);
+
+    std::fs::remove_dir_all(&disk).expect("a folder");
+    let waiting = bench.start("restore latest:lab/vm-001 --to rc/copy");
+    waiting.says(&format!("job {job} waits for a decision: {way_out}"));
+    let parked = &bench.json("job list --state parked")[0]["id"];
+    let shown = bench.json(&format!("job show {}", parked.as_str().expect("an id")));
+    assert_eq!(shown["waits"]["undecided"], serde_json::json!([job]));
+
+    bench.ok(&format!("job cancel {job}"));
+    let ran = waiting.ends();
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let steps = bench.json(&format!("job show {job}"))["steps"].clone();
+    let undone = |step: &serde_json::Value| step["mark"] == "undone";
+    assert!(steps.as_array().is_some_and(|steps| steps.iter().all(undone)), "{steps}");
+    assert_eq!(bench.ok("job list --state needs_operator --json").stdout, "[]\n");
 }
