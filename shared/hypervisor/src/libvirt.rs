@@ -23,6 +23,7 @@ mod tests;
 mod xml;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -109,6 +110,13 @@ const PREAMBLE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 export LIBVIRT_DEFAULT_URI="${LIBVIRT_DEFAULT_URI:-qemu:///system}"
 "#;
 
+/// Where a command stands among those of its job (`turn.sh`): behind every one that was issued
+/// before it. A claim has one worker process, so the number need not outlive it.
+fn order(grip: &Grip) -> String {
+    static ISSUED: AtomicU64 = AtomicU64::new(0);
+    format!("{}.{}", grip.fence, ISSUED.fetch_add(1, Ordering::Relaxed))
+}
+
 /// A `virsh` command.
 fn virsh<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Argv {
     script(r#"exec virsh -q "$@""#, "drs-virsh").args(args)
@@ -159,7 +167,8 @@ impl Driver for LibvirtDriver {
     }
 
     fn export_at_loss(&self, grip: &Grip) -> Option<Argv> {
-        Some(self.close_command(grip, ExportEnd::Abandoned))
+        // Made before the commands that it follows.
+        Some(self.close_command(grip, "any", ExportEnd::Abandoned))
     }
 
     async fn open_export(&self, grip: &Grip) -> Result<Export, DriverError> {
@@ -184,7 +193,7 @@ impl Driver for LibvirtDriver {
     }
 
     async fn close_export(&self, grip: &Grip, end: ExportEnd) -> Result<(), DriverError> {
-        let command = self.close_command(grip, end);
+        let command = self.close_command(grip, &order(grip), end);
         self.change(grip, "closing the export", &command, Bytes::new()).await.map(drop)
     }
 

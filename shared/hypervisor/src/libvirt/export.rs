@@ -12,10 +12,10 @@ use super::disk::{NbdSource, Server};
 use super::inventory::Examined;
 use super::parse::{self, Listed};
 use super::xml::Element;
-use super::{LibvirtDriver, script, spec, virsh};
+use super::{LibvirtDriver, order, script, spec, virsh};
 use crate::{DiskSource, DriverError, Export, ExportEnd};
 
-const EXPORT: &str = include_str!("export.sh");
+const EXPORT: &str = concat!(include_str!("turn.sh"), include_str!("export.sh"));
 const PLACE: &str = include_str!("place.sh");
 const STILL: &str = include_str!("still.sh");
 
@@ -62,7 +62,7 @@ pub(super) fn script_call(command: &str) -> Argv {
 }
 
 impl LibvirtDriver {
-    pub(super) fn close_command(&self, grip: &Grip, end: ExportEnd) -> Argv {
+    pub(super) fn close_command(&self, grip: &Grip, order: &str, end: ExportEnd) -> Argv {
         let end = match end {
             ExportEnd::Complete => "complete",
             ExportEnd::Abandoned => "abandoned",
@@ -70,6 +70,7 @@ impl LibvirtDriver {
         script_call("close").args([
             &grip.job.to_string(),
             grip.vm.name.as_str(),
+            order,
             self.image_dir(),
             end,
         ])
@@ -126,6 +127,7 @@ impl LibvirtDriver {
         let argv = script_call("open").args([
             &job,
             grip.vm.name.as_str(),
+            &order(grip),
             run,
             &vm.uuid,
             agent,

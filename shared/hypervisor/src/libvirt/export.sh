@@ -1,13 +1,12 @@
 # Opens and closes the export of a running VM; closes the export of one that is off.
 #
-#   export.sh open  JOB VM RUN UUID AGENT BACKUP_XML CHECKPOINT_XML
+#   export.sh open  JOB VM ORDER RUN UUID AGENT BACKUP_XML CHECKPOINT_XML
 #   export.sh look  JOB VM UUID         the state of the VM; a guest that is still frozen is thawed
-#   export.sh close JOB VM IMAGE_DIR complete|abandoned
+#   export.sh close JOB VM ORDER IMAGE_DIR complete|abandoned
 #
 # What an export leaves on the host, until it is closed:
 #   RUN/drs-JOB.export     the mark of the export; holds the VM's UUID
 #   RUN/drs-JOB.frozen     the guest's file systems are frozen by us
-#   RUN/drs-gate-JOB       keeps an open and a close apart
 #   RUN/drs-JOB.*          XML files, sockets of qemu-nbd
 #   */drs-JOB.sock         the NBD socket of the backup job
 #   */drs-JOB.UUID.DISK.scratch   what the guest overwrites meanwhile, beside the disk
@@ -15,7 +14,6 @@
 #
 # Exit codes: 20 the VM does not run, 21 it is busy, or libvirt does not tell (the reason on standard
 # error); a close that ends with another code than 0 has left the marks, for the next one.
-set -u
 command=$1 job=$2 vm=$3
 
 # v SECONDS ARG...: virsh that cannot hang
@@ -23,19 +21,6 @@ v() {
     limit=$1
     shift
     timeout -k 5 "$limit" virsh -q "$@"
-}
-
-fail() {
-    printf '%s\n' "$2" >&2
-    exit "$1"
-}
-
-runtime_folder() {
-    if [ "$(id -u)" = 0 ]; then
-        printf '/run\n'
-    else
-        printf '%s\n' "${XDG_RUNTIME_DIR:-$HOME/.cache}"
-    fi
 }
 
 # The UUID of the VM named $vm, nothing when there is none. virsh itself would take "5" for an id.
@@ -255,18 +240,19 @@ begin() {
     why=$(v 45 backup-begin "$1" "$files/backup.xml" 2>&1) || fail 1 "$why"
 }
 
+# open_export UUID AGENT BACKUP_XML CHECKPOINT_XML
 open_export() {
-    uuid=$2
+    uuid=$1
     close_export "$uuid" "$run" abandoned
     trap take_back EXIT
     trap 'exit 1' HUP INT TERM PIPE
     printf '%s\n' "$uuid" >"$run/drs-$job.export" || exit 1
     files=$(mktemp -d "$run/drs-$job.XXXXXX") || exit 1
-    printf '%s' "$4" >"$files/backup.xml"
-    printf '%s' "$5" >"$files/checkpoint.xml"
-    freeze "$uuid" "$3"
+    printf '%s' "$3" >"$files/backup.xml"
+    printf '%s' "$4" >"$files/checkpoint.xml"
+    freeze "$uuid" "$2"
     at=$(date +%s%3N)
-    begin "$uuid" "$5"
+    begin "$uuid" "$4"
     if [ "$level" = file_system ]; then
         thaw "$job" "$uuid" || exit 1
         case $thawed in
@@ -285,17 +271,12 @@ take_back() {
     exit "$code"
 }
 
-# A close that the host runs because the worker died waits for an open that is still under way.
-take_turn() {
-    exec 6>"$run/drs-gate-$job" && flock -w 50 6 || fail 21 'another command of this job runs'
-}
-
 case $command in
 open)
-    run=$4
-    take_turn
-    refuse_foreign_job "$5"
-    open_export "$4" "$5" "$6" "$7" "$8"
+    run=$5
+    take_turn "$job" "$4"
+    refuse_foreign_job "$6"
+    open_export "$6" "$7" "$8" "$9"
     ;;
 look)
     run=$(runtime_folder)
@@ -304,9 +285,8 @@ look)
     ;;
 close)
     run=$(runtime_folder)
-    take_turn
+    take_turn "$job" "$4"
     uuid=$(find_vm) || exit 1
-    close_export "$uuid" "$4" "$5"
-    rm -f -- "$run/drs-gate-$job"
+    close_export "$uuid" "$5" "$6"
     ;;
 esac

@@ -5,10 +5,10 @@ use drs_model::Grip;
 use drs_transport::Argv;
 
 use super::disk::{NbdSink, Server};
-use super::{LibvirtDriver, script};
+use super::{LibvirtDriver, order, script};
 use crate::{DiskSink, DriverError, ImportPlan, PlannedDisk};
 
-const IMPORT: &str = include_str!("import.sh");
+const IMPORT: &str = concat!(include_str!("turn.sh"), include_str!("import.sh"));
 
 /// A call of `import.sh`.
 pub(super) fn import(command: &str) -> Argv {
@@ -24,7 +24,7 @@ impl LibvirtDriver {
     pub(super) async fn create(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         let disks =
             plan.disks.iter().flat_map(|it| [it.staging.clone(), it.size_bytes.to_string()]);
-        let argv = import("create").arg(grip.job.to_string()).args(disks);
+        let argv = import("create").args([grip.job.to_string(), order(grip)]).args(disks);
         self.change(grip, "qemu-img create", &argv, Bytes::new()).await.map(drop)
     }
 
@@ -81,5 +81,5 @@ const RUN: &str =
 
 fn with_files(command: &str, grip: &Grip, plan: &ImportPlan) -> Argv {
     let files = plan.disks.iter().flat_map(|disk| [disk.staging.clone(), disk.path.clone()]);
-    import(command).args([grip.job.to_string(), plan.name.to_string()]).args(files)
+    import(command).args([grip.job.to_string(), order(grip), plan.name.to_string()]).args(files)
 }

@@ -1,10 +1,10 @@
 # Makes a VM from written disks, and takes it back.
 #
 #   import.sh probe  DIR... -- PATH...             changes nothing
-#   import.sh create JOB [STAGING BYTES]...
+#   import.sh create JOB ORDER [STAGING BYTES]...
 #   import.sh check  STAGING...                    changes nothing
-#   import.sh define JOB NAME [STAGING FINAL]...   the description on standard input
-#   import.sh remove JOB NAME [STAGING FINAL]...
+#   import.sh define JOB ORDER NAME [STAGING FINAL]...   the description on standard input
+#   import.sh remove JOB ORDER NAME [STAGING FINAL]...
 #
 # A disk is written under its staging name, which carries the job's id. `define` gives it its final
 # name by a second link and removes the staging name when the VM is defined. So a final file is ours
@@ -14,18 +14,12 @@
 #
 # Exit codes: 17 something is there already (named on standard error), 20 the VM runs, 21 libvirt does
 # not tell what must be known (nothing is removed then).
-set -u
 umask 077
 command=$1
 shift
 
 v() {
     timeout -k 5 60 virsh -q "$@"
-}
-
-fail() {
-    printf '%s\n' "$2" >&2
-    exit "$1"
 }
 
 find_vm() {
@@ -69,7 +63,8 @@ probe() {
 }
 
 create() {
-    shift
+    take_turn "$1" "$2"
+    shift 2
     while [ $# -gt 0 ]; do
         rm -f -- "$1" && qemu-img create -q -f qcow2 -- "$1" "$2" || exit 1
         shift 2
@@ -83,8 +78,9 @@ check() {
 }
 
 define() {
-    job=$1 name=$2
-    shift 2
+    take_turn "$1" "$2"
+    job=$1 name=$3
+    shift 3
     uuid=$(find_vm "$name") || exit 1
     if [ -n "$uuid" ]; then
         made_by "$job" "$uuid" || fail 17 "VM $name"
@@ -110,8 +106,9 @@ link_final() {
 }
 
 remove() {
-    job=$1 name=$2
-    shift 2
+    take_turn "$1" "$2"
+    job=$1 name=$3
+    shift 3
     uuid=$(find_vm "$name") || exit 1
     if [ -n "$uuid" ] && made_by "$job" "$uuid"; then
         state=$(v domstate "$uuid" 2>&1) || fail 21 "libvirt does not tell whether the VM runs: $state"

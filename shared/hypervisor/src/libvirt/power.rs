@@ -3,15 +3,23 @@
 use std::time::Duration;
 
 use drs_model::{Grip, PowerAction, PowerState};
+use drs_transport::Argv;
 use tokio::time::{Instant, sleep};
 
-use super::{LibvirtDriver, virsh};
+use super::{LibvirtDriver, order, script};
 use crate::DriverError;
+
+const POWER: &str = concat!(include_str!("turn.sh"), include_str!("power.sh"));
 
 /// How long a guest may take to shut down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);
 /// How often the state is looked at meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// A call of `power.sh`.
+pub(super) fn switch_call(command: &str) -> Argv {
+    script(POWER, "drs-power").arg(command)
+}
 
 impl LibvirtDriver {
     pub(super) async fn switch(
@@ -24,12 +32,14 @@ impl LibvirtDriver {
             (PowerAction::Start, PowerState::Running) => return Ok(PowerState::Running),
             (PowerAction::Start, PowerState::Paused) => ("resume", PowerState::Running),
             (PowerAction::Start, _) => ("start", PowerState::Running),
-            (_, PowerState::Off) => return Ok(PowerState::Off),
+            (PowerAction::Shutdown, PowerState::Off) => return Ok(PowerState::Off),
             (PowerAction::Shutdown, _) => ("shutdown", PowerState::Off),
+            // Also of a VM that is off: a start of this job that was given up may be under way.
             (PowerAction::Stop, _) => ("destroy", PowerState::Off),
         };
         let what = format!("virsh {command}");
-        self.change(grip, &what, &virsh([command, &vm.uuid]), bytes::Bytes::new()).await?;
+        let argv = switch_call(command).args([grip.job.to_string(), order(grip), vm.uuid]);
+        self.change(grip, &what, &argv, bytes::Bytes::new()).await?;
         let deadline = Instant::now() + SHUTDOWN_LIMIT;
         loop {
             if self.find(&grip.vm).await?.power == wanted {

@@ -6,12 +6,16 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
+use drs_model::{FencingToken, Grip, JobId};
 use drs_transport::Argv;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::libvirt::{export, import};
+use super::{planned, vm};
+use crate::libvirt::{export, import, order, power};
+use crate::{ImportPlan, PlannedDisk};
 
 const JOB: &str = "0192f0c1-0000-7000-8000-000000000001";
 const UUID: &str = "f18daddc-251a-44bf-aa7c-c2a5a74b92da";
@@ -97,7 +101,8 @@ impl StubHost {
 
     async fn close(&self) -> (i32, String) {
         let images = self.text("images");
-        self.run(&export::script_call("close").args([JOB, "web1", &images, "abandoned"])).await
+        self.run(&export::script_call("close").args([JOB, "web1", "1.9", &images, "abandoned"]))
+            .await
     }
 
     /// An export is open and the guest still frozen: the marks and the scratch file.
@@ -184,7 +189,7 @@ async fn a_vm_whose_maker_is_not_known_is_neither_removed_nor_left_behind() {
     let staging = host.file("images/.drs-web1-vda.qcow2", "");
     let last = host.path("images/web1-vda.qcow2");
     fs::hard_link(&staging, &last).expect("a link");
-    let argv = import_call("remove", &[&staging, &last]);
+    let argv = import_call("remove", "1.1", &[&staging, &last]);
     host.answers("domstate", "echo 'shut off'");
     for (command, answer) in [("metadata", HANGS), ("domstate", HANGS)] {
         host.answers("metadata", &format!("echo '<import job=\"{JOB}\"/>'"));
@@ -201,14 +206,14 @@ async fn a_vm_whose_maker_is_not_known_is_neither_removed_nor_left_behind() {
     assert!(!staging.exists() && !host.called("undefine"));
 }
 
-fn import_call(command: &str, files: &[&Path]) -> Argv {
+fn import_call(command: &str, order: &str, files: &[&Path]) -> Argv {
     let files = files.iter().map(|file| file.to_str().expect("text"));
-    import::import(command).args([JOB, "web1"]).args(files)
+    import::import(command).args([JOB, order, "web1"]).args(files)
 }
 
 fn open_call(host: &StubHost) -> Argv {
     let run = host.text("run");
-    export::script_call("open").args([JOB, "web1", &run, UUID, "yes", "<backup/>", ""])
+    export::script_call("open").args([JOB, "web1", "1.1", &run, UUID, "yes", "<backup/>", ""])
 }
 
 /// The marks of the job that are left.
@@ -267,4 +272,127 @@ async fn a_guest_that_froze_too_late_is_thawed_and_exported_as_it_was() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("LEVEL crash") && host.called("backup-begin"), "{text}");
     assert_eq!(marks(&host), ["export"]);
+}
+
+#[tokio::test]
+async fn staging_disks_are_made_anew_and_a_damaged_one_is_found() {
+    let host = StubHost::new();
+    let [good, bad] = ["images/a b.qcow2", "images/b.qcow2"].map(|name| host.text(name));
+    let create = import::import("create").args([JOB, "1.1", &good, "1048576", &bad, "65536"]);
+    let disk = |path: &String| PlannedDisk { staging: path.clone(), ..planned("vda") };
+    let plan = ImportPlan {
+        name: "new".parse().expect("a name"),
+        disks: [&good, &bad].map(disk).into(),
+        native_config: String::new(),
+        remarks: Vec::new(),
+    };
+    for _ in 0..2 {
+        assert_eq!(host.run(&create).await.0, 0);
+        assert_eq!(host.run(&import::check_command(&plan)).await.0, 0);
+    }
+    fs::write(&bad, b"QFI\xfb\0\0\0\x03 damaged").expect("damage");
+    assert_ne!(host.run(&import::check_command(&plan)).await.0, 0);
+}
+
+/// Waits until a file is there, at most 20 s.
+async fn appears(file: &Path) {
+    let seen = async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), seen).await.expect("it appears");
+}
+
+/// A `virsh` command that tells that it began and ends when the pipe `go` is read.
+fn lingers(host: &StubHost, command: &str, then: &str) {
+    let pipe = host.path("go");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo");
+    assert!(made.success());
+    host.answers(command, &format!("touch \"$STUB/began\"; : >\"$STUB/go\"; {then}"));
+}
+
+#[tokio::test]
+async fn an_undo_waits_for_the_command_that_was_given_up() {
+    let host = StubHost::new();
+    let staging = host.file("images/.drs-new-vda.qcow2", "");
+    let last = host.path("images/new-vda.qcow2");
+    host.answers("list", "[ ! -e \"$STUB/vm\" ] || cat \"$STUB/vm\"");
+    host.answers("metadata", &format!("echo '<import job=\"{JOB}\"/>'"));
+    host.answers("domstate", "echo 'shut off'");
+    host.answers("undefine", "rm \"$STUB/vm\"");
+    lingers(&host, "define", &format!("echo '{UUID} web1' >\"$STUB/vm\""));
+    let mut define = host.command(&import_call("define", "1.1", &[&staging, &last]));
+    let mut define = define.spawn().expect("a shell");
+    appears(&host.path("began")).await;
+    let mut remove = host.command(&import_call("remove", "1.2", &[&staging, &last]));
+    let mut remove = remove.spawn().expect("a shell");
+    // While `define` runs nothing is taken back.
+    tokio::time::timeout(Duration::from_millis(300), remove.wait()).await.expect_err("it waits");
+    fs::read(host.path("go")).expect("the pipe");
+    assert!(define.wait().await.expect("an end").success());
+    assert!(remove.wait().await.expect("an end").success());
+    assert!(!staging.exists() && !last.exists() && !host.path("vm").exists());
+}
+
+#[tokio::test]
+async fn a_power_cut_waits_for_the_start_that_was_given_up() {
+    let host = StubHost::new();
+    let switch = |command: &str, order: &str| {
+        host.command(&power::switch_call(command).args([JOB, order, UUID]))
+    };
+    host.answers("domstate", "[ -e \"$STUB/on\" ] && echo running || echo 'shut off'");
+    host.answers("destroy", "rm \"$STUB/on\"");
+    lingers(&host, "start", "touch \"$STUB/on\"");
+    let mut start = switch("start", "1.1").spawn().expect("a shell");
+    appears(&host.path("began")).await;
+    let mut cut = switch("destroy", "1.2").spawn().expect("a shell");
+    tokio::time::timeout(Duration::from_millis(300), cut.wait()).await.expect_err("it waits");
+    fs::read(host.path("go")).expect("the pipe");
+    assert!(start.wait().await.expect("an end").success());
+    assert!(cut.wait().await.expect("an end").success());
+    assert!(host.called("destroy") && !host.path("on").exists());
+    assert!(!switch("start", "1.1").status().await.expect("a shell").success(), "it comes late");
+}
+
+#[tokio::test]
+async fn a_command_that_was_overtaken_does_nothing() {
+    let host = StubHost::new();
+    host.answers("list", "exit 0");
+    let disk = host.path("images/.drs-new-vda.qcow2");
+    let create = |order: &str| {
+        import::import("create").args([JOB, order, disk.to_str().expect("text"), "65536"])
+    };
+    let last = host.path("images/new-vda.qcow2");
+    let files: [&Path; 2] = [&disk, &last];
+    assert_eq!(host.run(&import_call("remove", "7.10", &files)).await, (0, String::new()));
+    for late in ["7.9", "6.11"] {
+        let (code, text) = host.run(&create(late)).await;
+        assert_eq!((code, disk.exists()), (21, false), "{late}: {text}");
+        assert_eq!(host.run(&import_call("define", late, &files)).await.0, 21, "{late}");
+    }
+    assert!(!host.called("define"));
+    // The job tries again, under a new claim or later in the same; an old undo takes nothing of it.
+    for next in ["7.11", "8.0"] {
+        assert_eq!(host.run(&create(next)).await, (0, String::new()), "{next}");
+        assert_eq!(host.run(&import_call("remove", "7.10", &files)).await.0, 21, "{next}");
+        assert!(disk.exists(), "{next}");
+    }
+    // An export that comes behind its close is not opened; the close for a lost worker is never late.
+    assert_eq!(host.run(&open_call(&host)).await.0, 21);
+    assert!(!host.called("backup-begin"));
+    let images = host.text("images");
+    let lost = export::script_call("close").args([JOB, "web1", "any", &images, "abandoned"]);
+    assert_eq!(host.run(&lost).await, (0, String::new()));
+}
+
+#[test]
+fn the_commands_of_a_claim_are_in_the_order_of_their_issue() {
+    let grip = Grip { job: JobId::from_key("a"), fence: FencingToken(3), vm: vm() };
+    let number = |order: String| -> u64 {
+        let number = order.strip_prefix("3.").expect("the fencing token");
+        number.parse().expect("a number")
+    };
+    let (first, second) = (number(order(&grip)), number(order(&grip)));
+    assert!(first < second);
 }
