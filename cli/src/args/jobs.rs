@@ -159,6 +159,14 @@ pub(crate) enum JobCommand {
         /// The job's id or its beginning
         id: IdPrefix,
     },
+    /// Let a job that waits for a decision go on from where it stands
+    ///
+    /// For when you have mended what it could not: a host without rights, a guest that would not thaw.
+    #[command(after_help = "Example:\n  drs job retry 0199a5c1")]
+    Retry {
+        /// The job's id or its beginning
+        id: IdPrefix,
+    },
     /// Cancel a job; what it did so far is taken back
     #[command(after_help = "Example:\n  drs job cancel 0199a5c1")]
     Cancel {

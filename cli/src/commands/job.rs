@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use drs_backend::JobFilter;
-use drs_model::{Job, JobState, LogLevel, LogLine, StepMark, StepRecord};
-use drs_protocol::store::CancelAnswer;
+use drs_backend::{BackendError, JobFilter};
+use drs_model::{Fault, FaultCode, Job, JobId, JobState, LogLevel, LogLine, StepMark, StepRecord};
+use drs_protocol::store::{CancelAnswer, RetryAnswer};
 use drs_runtime::clock;
 
 use crate::args::jobs::JobCommand;
@@ -46,6 +46,7 @@ pub(super) async fn run(place: &Place, output: Output, command: JobCommand) -> O
             let job = watch::until_over(place, output, job.id).await?;
             submission::ended(place, output, &job).await
         }
+        JobCommand::Retry { id } => retry(place, output, &id).await,
         JobCommand::Cancel { id } => cancel(place, output, &id).await,
     }
 }
@@ -155,6 +156,31 @@ async fn cancel(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
         ),
         CancelAnswer::Done(_) | CancelAnswer::Unknown => ("was over already", Vec::new()),
     };
+    answer(place, output, id, said, publish).await
+}
+
+async fn retry(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
+    let id = find::job(&place.backend, id).await?.id;
+    match place.backend.store.retry(clock::now(), id).await? {
+        RetryAnswer::Woken(job) => answer(place, output, id, "goes on", vec![*job]).await,
+        RetryAnswer::NotWaiting(phase) => Err(Fault::permanent(
+            FaultCode::InUse,
+            format!("job {id} waits for no decision: it is {phase}"),
+            "A job that has failed is submitted again by the command that made it.",
+        )
+        .into()),
+        RetryAnswer::Unknown => Err(BackendError::NotFound(format!("job {id}")).fault().into()),
+    }
+}
+
+/// Publishes what can run now and says where the job stands.
+async fn answer(
+    place: &Place,
+    output: Output,
+    id: JobId,
+    said: &str,
+    publish: Vec<Job>,
+) -> Outcome<Exit> {
     for job in publish {
         if let Err(error) = place.backend.dispatch.publish(&(&job).into()).await {
             tracing::warn!(job = %job.id, %error, "not published yet, the sweeper will");

@@ -85,7 +85,8 @@ impl WaitView {
 /// What a person can do about a job that waits for a decision.
 fn way_out(id: JobId) -> String {
     format!(
-        "`drs job show {id}` tells why, `drs job cancel {id}` takes back what it did and frees the VM"
+        "`drs job show {id}` tells why; when that is mended `drs job retry {id}` lets it go on, and \
+         `drs job cancel {id}` takes back what it did and frees the VM"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Ran};
 
 #[test]
 fn a_protected_vm_is_backed_up_restored_proven_and_switched() {
@@ -163,11 +163,10 @@ fn a_job_that_fails_ends_with_7_and_says_why() {
     assert!(error["error"]["details"][0].as_str().is_some_and(|line| line.contains("job log")));
 }
 
-#[test]
-fn a_job_that_waits_for_a_decision_names_the_way_out_which_leads_out() {
-    let bench = Bench::new("vms=1,backup_ms=100");
+/// A restore whose new VM's disk can be neither written nor removed: what lies in its place, and the
+/// finished command.
+fn stuck(bench: &Bench) -> (std::path::PathBuf, Ran) {
     bench.ok("backup lab/vm-001");
-    // What lies where the new VM's disk belongs can be neither written nor removed.
     let disk = format!("copy.0.{}.img", drs_model::JobId::from_key("stuck"));
     let disk = bench.data_dir().join("simulated/rc.images").join(disk);
     std::fs::create_dir_all(disk.join("full")).expect("a folder");
@@ -175,11 +174,34 @@ fn a_job_that_waits_for_a_decision_names_the_way_out_which_leads_out() {
     std::fs::write(config, "[worker]\nattempts_max = 1\n").expect("a file");
     let told = bench.run("restore latest:lab/vm-001 --to rc/copy --key stuck");
     assert_eq!(told.code, 9, "{}", told.stderr);
+    (disk, told)
+}
+
+#[test]
+fn a_job_that_waits_for_a_decision_goes_on_when_it_is_told_to() {
+    let bench = Bench::new("vms=1,backup_ms=100");
+    let (disk, _) = stuck(&bench);
+    let job = bench.json("job list --state needs_operator")[0]["id"].clone();
+    let job = job.as_str().expect("an id");
+    std::fs::remove_dir_all(&disk).expect("a folder");
+    let serve = bench.start("serve");
+    serve.says("ready");
+    bench.ok(&format!("job retry {job}"));
+    assert_eq!(bench.run(&format!("job watch {job}")).code, 0);
+    let again = bench.run(&format!("job retry {job}"));
+    assert_eq!(again.code, 4, "{}", again.stderr);
+    assert!(bench.ok("vm list rc").stdout.contains("copy"));
+}
+
+#[test]
+fn a_job_that_waits_for_a_decision_names_the_way_out_which_leads_out() {
+    let bench = Bench::new("vms=1,backup_ms=100");
+    let (disk, told) = stuck(&bench);
     let listed = bench.json("job list --state needs_operator");
     let job = listed[0]["id"].as_str().expect("an id").to_owned();
     let way_out = format!(
-        "`drs job show {job}` tells why, `drs job cancel {job}` takes back what it did and frees \
-         the VM"
+        "`drs job show {job}` tells why; when that is mended `drs job retry {job}` lets it go on, and \
+         `drs job cancel {job}` takes back what it did and frees the VM"
     );
     assert!(told.stderr.contains(&way_out), "{}", told.stderr);
     assert!(bench.ok(&format!("job show {job}")).stdout.contains(&way_out));
@@ -200,7 +222,9 @@ fn a_job_that_waits_for_a_decision_names_the_way_out_which_leads_out() {
     bench.ok(&format!("job cancel {job}"));
     let ran = waiting.ends();
     assert_eq!(ran.code, 0, "{}", ran.stderr);
-    let steps = bench.json(&format!("job show {job}"))["steps"].clone();
+    let ended = bench.json(&format!("job show {job}"));
+    assert_eq!(ended["state"], "cancelled");
+    let steps = ended["steps"].clone();
     let undone = |step: &serde_json::Value| step["mark"] == "undone";
     assert!(steps.as_array().is_some_and(|steps| steps.iter().all(undone)), "{steps}");
     assert_eq!(bench.ok("job list --state needs_operator --json").stdout, "[]\n");

@@ -243,7 +243,8 @@ impl Session {
         let fault = self.exhausted();
         match self.first_open().and_then(|n| self.plan.get(n)) {
             None => self.goal = Goal::Forward,
-            Some(step) if step.keeps_rest && !self.cancel => {
+            Some(_) if self.cancel => self.goal = Goal::Back(Back::Cancel),
+            Some(step) if step.keeps_rest => {
                 self.goal = Goal::Back(Back::FailKeeping(fault));
             }
             Some(_) => self.goal = Goal::Back(Back::Fail(fault)),

@@ -321,6 +321,10 @@ fn a_job_whose_workers_keep_dying_is_undone_and_fails() {
     let trace = play(&mut session, None);
     assert_eq!(trace.last().map(String::as_str), Some("failed"));
     assert!(trace.contains(&"undo export".to_owned()));
+    let mut asked = job(&[("inspect", StepMark::Done), ("export", StepMark::Planned)]);
+    (asked.attempt, asked.cancel_requested) = (6, true);
+    let mut session = Session::new(asked, PLAN.to_vec(), Pace::default(), at(0));
+    assert_eq!(play(&mut session, None).last().map(String::as_str), Some("cancelled"));
 }
 
 #[test]
