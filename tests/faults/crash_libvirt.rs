@@ -45,7 +45,8 @@ fn newest_job(drs: &Installation) -> String {
 
 /// How often the host really started the detached commands of a job, by its own record.
 fn starts(lab: &Lab, host: &str, job: &str) -> usize {
-    let state = if lab.value("LAYOUT") == "namespaces" { "/var/lib/drs" } else { "$DRS_STATE_DIR" };
+    let state =
+        if lab.value("LAYOUT") == "namespaces" { "/var/lib/drs-guard" } else { "$DRS_STATE_DIR" };
     let script = format!("'cat {state}/job/{job}/*/starts'");
     lab.ssh(host, &["sh", "-c", &script]).lines().count()
 }

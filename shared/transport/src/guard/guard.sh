@@ -24,9 +24,9 @@ say() { printf '\ndrs-guard: %s\n' "$*"; }
 answer() { say "$@"; exit 0; }
 fail() { say FAIL "$@"; exit 70; }
 
-state=${DRS_STATE_DIR:-/var/lib/drs}
+state=${DRS_STATE_DIR:-/var/lib/drs-guard}
 if ! { mkdir -p "$state" && [ -w "$state" ]; } 2>/dev/null; then
-    state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs
+    state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs-guard
 fi
 dir=$state/vm/$vm
 this_boot=$(cat /proc/sys/kernel/random/boot_id)

@@ -1,6 +1,6 @@
 //! The guard as a POSIX shell script that is sent with every call; nothing is installed on the host.
 //!
-//! What the host remembers lies in `/var/lib/drs`, or `~/.local/state/drs` when the login may not
+//! What the host remembers lies in `/var/lib/drs-guard`, or `~/.local/state/drs-guard` when the login may not
 //! write there; `DRS_STATE_DIR` in the environment of the host's login overrides both.
 
 use std::fmt::Write;
