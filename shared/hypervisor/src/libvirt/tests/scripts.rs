@@ -1,7 +1,6 @@
 //! The scripts themselves, on a host whose `virsh` answers what a test tells it to: what libvirt says
 //! when it stalls cannot be had from a libvirt that works.
 
-use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -80,15 +79,9 @@ impl StubHost {
     }
 
     fn command(&self, argv: &Argv) -> Command {
-        let (program, args) = argv.parts().split_first().expect("a program");
-        let path = std::env::var("PATH").expect("a path");
-        let vars = HashMap::from([
-            ("PATH", format!("{}:{path}", self.text("bin"))),
-            ("XDG_RUNTIME_DIR", self.text("run")),
-            ("STUB", self.text("")),
-        ]);
-        let mut command = Command::new(program);
-        command.args(args).envs(vars);
+        let mut command = Command::new("sh");
+        command.args(["-c", r#"PATH="$STUB/bin:$PATH" exec "$@""#, "sh"]).args(argv.parts());
+        command.env("XDG_RUNTIME_DIR", self.text("run")).env("STUB", self.text(""));
         command
     }
 
