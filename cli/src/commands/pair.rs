@@ -26,6 +26,7 @@ pub(super) async fn run(place: &Place, output: Output, command: PairCommand) -> 
             };
             sane(&pair)?;
             place.backend.catalog.add_pair(&pair).await?;
+            warn_of_one_site(place, output, &pair).await?;
             shown(output, &pair)
         }
         PairCommand::List => list(place, output).await,
@@ -39,9 +40,7 @@ pub(super) async fn run(place: &Place, output: Output, command: PairCommand) -> 
             }
             remap(&mut pair, &mapping);
             sane(&pair)?;
-            for host in [&pair.source.host, &pair.target_host] {
-                place.backend.catalog.host(host).await?;
-            }
+            warn_of_one_site(place, output, &pair).await?;
             place.backend.catalog.update_pair(&pair).await?;
             shown(output, &pair)
         }
@@ -99,6 +98,19 @@ fn sane(pair: &ReplicationPair) -> Outcome<()> {
         format!("the pair {} would restore {} onto itself", pair.name, pair.source),
         "Name another host, or another name on it: `--target HOST/VM`.",
     ))
+}
+
+/// The hosts of a site fail together: a pair within one protects from the loss of a host alone.
+async fn warn_of_one_site(place: &Place, output: Output, pair: &ReplicationPair) -> Outcome<()> {
+    let source = place.backend.catalog.host(&pair.source.host).await?;
+    let target = place.backend.catalog.host(&pair.target_host).await?;
+    if source.site == target.site {
+        output.say(&format!(
+            "warning: both hosts of pair {} stand at site {}: what takes the one may take the other",
+            pair.name, source.site
+        ));
+    }
+    Ok(())
 }
 
 fn shown(output: Output, pair: &ReplicationPair) -> Outcome<Exit> {

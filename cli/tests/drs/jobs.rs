@@ -9,6 +9,9 @@ fn a_protected_vm_is_backed_up_restored_proven_and_switched() {
     let bench = Bench::new("vms=2,backup_ms=200");
     assert_eq!(bench.json("vm list lab").as_array().map(Vec::len), Some(2));
     bench.ok("pair add web --source lab/vm-001 --target rc/web --network default=drill");
+    let near = bench.ok("pair add near --source lab/vm-001 --target lab/copy");
+    assert!(near.stderr.contains("both hosts of pair near stand at site"), "{}", near.stderr);
+    bench.ok("pair remove near");
 
     let backup = bench.json("backup web");
     assert_eq!((&backup["kind"], &backup["state"]), (&"backup".into(), &"succeeded".into()));
