@@ -218,7 +218,7 @@ lost() {
     deafen
     log=$dir/at_loss.log
     true 2>/dev/null >"$log" || log=/dev/null
-    if [ $# -gt 0 ]; then bounded 60 "$@" </dev/null >"$log" 2>&1; fi
+    if [ $# -gt 0 ]; then bounded 240 "$@" </dev/null >"$log" 2>&1; fi
     ended
     exit 0
 }
