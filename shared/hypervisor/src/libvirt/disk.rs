@@ -3,16 +3,53 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drs_model::{Disk, Extent, VmRef};
-use drs_transport::{BoxStream, Remote, Spawned};
+use drs_model::{Disk, Extent, Grip, VmRef};
+use drs_transport::{Argv, BoxStream, Remote, Spawned};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::LibvirtDriver;
 use super::export::Stillness;
 use crate::nbd::{NbdError, Reader, Writer};
 use crate::{DiskSink, DiskSource, DriverError};
 
 /// How long a `qemu-nbd` may take to listen, and to end.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
+
+/// What a `qemu-nbd` is to serve.
+pub(super) struct Served<'a> {
+    /// Options beside the image's own.
+    pub(super) options: &'a [&'a str],
+    /// The folder for its socket.
+    pub(super) run: &'a str,
+    pub(super) disk: &'a str,
+    pub(super) format: &'a str,
+    pub(super) file: &'a str,
+}
+
+impl LibvirtDriver {
+    /// Starts a `qemu-nbd` that lives as long as the returned server, and connects to it.
+    pub(super) async fn serve(
+        &self,
+        grip: &Grip,
+        served: &Served<'_>,
+    ) -> Result<(Server, BoxStream), DriverError> {
+        let socket = format!("{}/drs-{}.{}.sock", served.run, grip.job, served.disk);
+        let argv = Argv::new("qemu-nbd").args(served.options.iter().copied()).args([
+            "-f",
+            served.format,
+            "-x",
+            served.disk,
+            "-k",
+            &socket,
+            "--",
+            served.file,
+        ]);
+        let spawned = self.guard.serve(grip, &argv).await?;
+        let mut server = Server { spawned, host: self.host.name.to_string(), socket };
+        let stream = server.connect(self.remote.as_ref()).await?;
+        Ok((server, stream))
+    }
+}
 
 /// A `qemu-nbd` that lives as long as this, unless it ends by itself.
 pub(super) struct Server {
@@ -22,12 +59,8 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn new(spawned: Spawned, host: String, socket: String) -> Self {
-        Self { spawned, host, socket }
-    }
-
     /// Connects as soon as it listens.
-    pub(super) async fn connect(&mut self, remote: &dyn Remote) -> Result<BoxStream, DriverError> {
+    async fn connect(&mut self, remote: &dyn Remote) -> Result<BoxStream, DriverError> {
         let deadline = Instant::now() + SERVER_LIMIT;
         loop {
             if let Ok((code, stderr)) = self.spawned.exit.try_recv() {

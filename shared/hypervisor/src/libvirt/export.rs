@@ -8,7 +8,7 @@ use drs_model::{Consistency, Disk, Fault, FaultCode, Grip, PowerState, Timestamp
 use drs_transport::{Argv, Remote};
 use serde::{Deserialize, Serialize};
 
-use super::disk::{NbdSource, Server};
+use super::disk::{NbdSource, Served};
 use super::inventory::Examined;
 use super::parse::{self, Listed};
 use super::xml::Element;
@@ -195,23 +195,14 @@ impl LibvirtDriver {
                 Ok(Box::new(NbdSource::open(stream, &grip.vm, disk, None).await?))
             }
             Handle::Off { uuid, run, mut stamps } => {
-                let socket = format!("{run}/drs-{}.{}.sock", grip.job, disk.name);
-                let argv = Argv::new("qemu-nbd").args([
-                    "--read-only",
-                    "--persistent",
-                    "--shared=4",
-                    "-f",
-                    &disk.format,
-                    "-x",
-                    &disk.name,
-                    "-k",
-                    &socket,
-                    "--",
-                    &disk.source,
-                ]);
-                let spawned = self.guard.serve(grip, &argv).await?;
-                let mut server = Server::new(spawned, self.host.name.to_string(), socket);
-                let stream = server.connect(self.remote.as_ref()).await?;
+                let served = Served {
+                    options: &["--read-only", "--persistent", "--shared=4"],
+                    run: &run,
+                    disk: &disk.name,
+                    format: &disk.format,
+                    file: &disk.source,
+                };
+                let (server, stream) = self.serve(grip, &served).await?;
                 let stillness = Stillness {
                     remote: Arc::clone(&self.remote),
                     argv: still(&uuid, &disk.source),

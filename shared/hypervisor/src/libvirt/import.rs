@@ -4,7 +4,7 @@ use bytes::Bytes;
 use drs_model::Grip;
 use drs_transport::Argv;
 
-use super::disk::{NbdSink, Server};
+use super::disk::{NbdSink, Served};
 use super::{LibvirtDriver, order, script};
 use crate::{DiskSink, DriverError, ImportPlan, PlannedDisk};
 
@@ -34,23 +34,14 @@ impl LibvirtDriver {
         disk: &PlannedDisk,
     ) -> Result<Box<dyn DiskSink>, DriverError> {
         let run = self.ask(None, "id", &script(RUN, "drs-run")).await?;
-        let socket = format!("{}/drs-{}.{}.sock", run.trim(), grip.job, disk.name);
-        let argv = Argv::new("qemu-nbd").args([
-            "--cache=writeback",
-            "--discard=unmap",
-            "--detect-zeroes=unmap",
-            "-f",
-            &disk.format,
-            "-x",
-            &disk.name,
-            "-k",
-            &socket,
-            "--",
-            &disk.staging,
-        ]);
-        let spawned = self.guard.serve(grip, &argv).await?;
-        let mut server = Server::new(spawned, self.host.name.to_string(), socket);
-        let stream = server.connect(self.remote.as_ref()).await?;
+        let served = Served {
+            options: &["--cache=writeback", "--discard=unmap", "--detect-zeroes=unmap"],
+            run: run.trim(),
+            disk: &disk.name,
+            format: &disk.format,
+            file: &disk.staging,
+        };
+        let (server, stream) = self.serve(grip, &served).await?;
         let sink = NbdSink::open(stream, server, &grip.vm, &disk.name, disk.size_bytes).await?;
         Ok(Box::new(sink))
     }
