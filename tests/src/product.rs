@@ -1,5 +1,6 @@
 //! The real `drs` binary and its data directories.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -11,8 +12,8 @@ use tempfile::TempDir;
 /// The binary under test, with the crash points of the worker in it. Built once per test process;
 /// cargo does nothing when it is there already.
 pub fn binary() -> &'static Path {
-    static BINARY: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
-    let (_, path) = BINARY.get_or_init(|| {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
         let target = target_dir();
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--package", "drs", "--features", "crash-points"])
@@ -22,13 +23,22 @@ pub fn binary() -> &'static Path {
             .status()
             .expect("cargo runs");
         assert!(status.success(), "the binary builds");
-        // A copy of our own: another build of the same binary may replace the original meanwhile.
-        let dir = TempDir::with_prefix("drs-bin-").expect("a directory");
-        let copy = dir.path().join("drs");
-        std::fs::copy(target.join("debug/drs"), &copy).expect("the binary");
-        (dir, copy)
-    });
-    path
+        own_copy(&target.join("debug/drs"))
+    })
+}
+
+/// A copy beside the binary, named after what it is a copy of: another build of the same binary may
+/// replace the original while tests run it.
+fn own_copy(built: &Path) -> PathBuf {
+    let metadata = built.metadata().expect("the binary");
+    let (seconds, nanoseconds, size) = (metadata.mtime(), metadata.mtime_nsec(), metadata.len());
+    let copy = built.with_file_name(format!("drs-under-test-{seconds}-{nanoseconds}-{size}"));
+    if !copy.exists() {
+        let unfinished = copy.with_extension(std::process::id().to_string());
+        std::fs::copy(built, &unfinished).expect("a copy");
+        std::fs::rename(&unfinished, &copy).expect("a copy");
+    }
+    copy
 }
 
 fn target_dir() -> PathBuf {
