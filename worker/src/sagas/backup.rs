@@ -14,8 +14,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drs_hypervisor::{DiskSource, Driver, Export, ExportEnd, VmDescription};
 use drs_model::{
-    Disk, DiskContent, Extent, Fault, FaultCode, Grip, HypervisorKind, PointId, RecoveryPoint,
-    Timestamp,
+    Disk, DiskContent, Extent, Fault, FaultCode, Grip, PointId, RecoveryPoint, Timestamp,
 };
 use drs_protocol::session::StepPlan;
 use drs_runtime::clock;
@@ -260,7 +259,7 @@ impl Commit {
         Ok(RecoveryPoint {
             id: ctx.job.id.into(),
             source: ctx.grip()?.vm,
-            hypervisor: kind_of(ctx)?,
+            hypervisor: ctx.driver()?.kind(),
             consistent_at: export.consistent_at,
             completed_at: copied.completed_at,
             consistency: export.consistency,
@@ -269,10 +268,6 @@ impl Commit {
             disks: copied.disks,
         })
     }
-}
-
-fn kind_of(ctx: &StepContext) -> Result<HypervisorKind, Fault> {
-    Ok(ctx.driver()?.kind())
 }
 
 #[async_trait]

@@ -100,6 +100,22 @@ fn play(session: &mut Session, fail: Option<(Action, Event)>) -> Vec<String> {
     world.trace
 }
 
+/// Plays a session until its copy is about to run.
+fn play_until_copy(session: &mut Session) {
+    let mut world = World { fail: None, trace: vec![] };
+    let mut events = vec![Event::Tick];
+    while !events.is_empty() {
+        let event = events.remove(0);
+        for action in session.step(at(1), event) {
+            if action == Action::Run(2) {
+                return;
+            }
+            events.extend(world.answer(&action));
+        }
+    }
+    panic!("the copy never ran");
+}
+
 fn session(marks: &[(&str, StepMark)]) -> Session {
     Session::new(job(marks), PLAN.to_vec(), Pace::default(), at(0))
 }
@@ -330,17 +346,7 @@ fn a_job_whose_workers_keep_dying_is_undone_and_fails() {
 #[test]
 fn a_shutdown_hands_the_job_over_without_counting_the_attempt() {
     let mut session = session(&[]);
-    let mut world = World { fail: None, trace: vec![] };
-    let mut events = vec![Event::Tick];
-    'run: while !events.is_empty() {
-        let event = events.remove(0);
-        for action in session.step(at(1), event) {
-            if action == Action::Run(2) {
-                break 'run;
-            }
-            events.extend(world.answer(&action));
-        }
-    }
+    play_until_copy(&mut session);
     let actions = session.step(at(2), Event::Stop);
     let how = HandOver { not_before: at(2), fault: None, keep: true, counts: false };
     assert_eq!(actions, [Action::Abort, Action::HandOver(how)]);
@@ -370,17 +376,7 @@ fn the_lease_is_renewed_on_time() {
 #[test]
 fn a_broken_hold_aborts_the_step_and_goes_back() {
     let mut session = session(&[]);
-    let mut world = World { fail: None, trace: vec![] };
-    let mut events = vec![Event::Tick];
-    'run: while !events.is_empty() {
-        let event = events.remove(0);
-        for action in session.step(at(1), event) {
-            if action == Action::Run(2) {
-                break 'run;
-            }
-            events.extend(world.answer(&action));
-        }
-    }
+    play_until_copy(&mut session);
     assert_eq!(session.step(at(2), Event::HoldLost), [Action::Abort, Action::Hold]);
     let trace = {
         let actions = session.step(at(3), Event::Guard(GuardAnswer::Started));
