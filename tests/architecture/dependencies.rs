@@ -11,6 +11,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-runtime", &["drs-model"]),
     ("drs-transport", &["drs-model"]),
     ("drs-vault", &["drs-model"]),
+    ("drs-vma", &[]),
+    ("drs-lab-proxmox", &["drs-vma"]),
     ("drs-backend", &["drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.

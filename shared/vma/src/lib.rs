@@ -1,0 +1,1 @@
+//! Reads and writes VMA, the archive format of Proxmox VE's backups, more strictly than the original.
