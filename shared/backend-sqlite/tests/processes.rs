@@ -79,7 +79,7 @@ fn job(number: usize) -> Result<Job, Failed> {
     let vm: VmRef = format!("dc/vm{number}").parse()?;
     let needs = vec![Need::vm(vm.clone()), Need::host_slot(vm.host.clone(), JOBS as u32)];
     let id = JobId::from_key(&number.to_string());
-    Ok(Job::new(id, JobSpec::Backup { vm }, needs, Timestamp::UNIX_EPOCH))
+    Ok(Job::new(id, JobSpec::backup(vm), needs, Timestamp::UNIX_EPOCH))
 }
 
 struct Other {

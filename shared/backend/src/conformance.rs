@@ -144,5 +144,5 @@ fn name<T: std::str::FromStr<Err: fmt::Display>>(text: &str) -> Result<T, Violat
 fn backup(key: &str, vm: &str, created: i64) -> Result<Job, Violation> {
     let vm: VmRef = name(vm)?;
     let needs = vec![Need::vm(vm.clone()), Need::host_slot(vm.host.clone(), 2)];
-    Ok(Job::new(JobId::from_key(key), JobSpec::Backup { vm }, needs, at(created)))
+    Ok(Job::new(JobId::from_key(key), JobSpec::backup(vm), needs, at(created)))
 }

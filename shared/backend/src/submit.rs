@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drs_model::{Host, Job, JobId, JobSpec, Need, Timestamp};
+use drs_model::{Host, HypervisorKind, Job, JobId, JobSpec, Need, Timestamp};
 use drs_protocol::store::CreateAnswer;
 
 use crate::{BackendError, Catalog, Dispatch, Events, JobStore};
@@ -39,10 +39,10 @@ impl Submitted {
     }
 }
 
-/// Submits a job under an id. Its host must be in the catalogue.
+/// Submits a job under an id. Its hosts must be in the catalogue.
 ///
 /// # Errors
-/// [`BackendError::NotFound`] when its host is not there, or an adapter failed. After an error of the
+/// [`BackendError::NotFound`] when a host is not there, or an adapter failed. After an error of the
 /// publication the job is in all the same and the sweeper publishes it.
 pub async fn submit(
     backend: &Backend,
@@ -50,11 +50,11 @@ pub async fn submit(
     spec: JobSpec,
     now: Timestamp,
 ) -> Result<Submitted, BackendError> {
-    let host = match spec.host() {
-        Some(name) => Some(backend.catalog.host(name).await?),
-        None => None,
-    };
-    let needs = needs(&spec, host.as_ref());
+    let mut hosts = Vec::new();
+    for name in spec.host().into_iter().chain(spec.counterpart().map(|vm| &vm.host)) {
+        hosts.push(backend.catalog.host(name).await?);
+    }
+    let needs = needs(&spec, &hosts);
     let job = Job::new(id, spec, needs, now);
     if let CreateAnswer::Exists(existing) = backend.store.create(&job).await? {
         return Ok(Submitted::Existing(existing));
@@ -66,15 +66,81 @@ pub async fn submit(
     Ok(Submitted::New(Box::new(job)))
 }
 
-/// What a job must have before it may run: its VM for itself, and a slot of its host when it moves
-/// data there.
-fn needs(spec: &JobSpec, host: Option<&Host>) -> Vec<Need> {
-    let vm = spec.vm().cloned().map(Need::vm);
-    let slot = match spec {
-        JobSpec::Backup { .. } | JobSpec::Restore { .. } => {
-            host.map(|host| Need::host_slot(host.name.clone(), host.slots))
-        }
-        JobSpec::Inspect { .. } | JobSpec::Verify { .. } | JobSpec::Power { .. } => None,
+/// What a job must have before it may run: its VMs for itself, a slot of each host on which it moves
+/// data, and the dump slot of a Proxmox VE node that it reads from.
+fn needs(spec: &JobSpec, hosts: &[Host]) -> Vec<Need> {
+    let vms = spec.vm().into_iter().chain(spec.counterpart()).cloned().map(Need::vm);
+    let (moves, reads) = match spec {
+        JobSpec::Backup { .. } | JobSpec::Replicate { .. } => (true, true),
+        JobSpec::Restore { .. } => (true, false),
+        JobSpec::Inspect { .. } | JobSpec::Verify { .. } | JobSpec::Power { .. } => (false, false),
     };
-    vm.into_iter().chain(slot).collect()
+    let mut needs: Vec<Need> = vms.collect();
+    let slots = hosts.iter().filter(|_| moves);
+    for slot in slots.map(|host| Need::host_slot(host.name.clone(), host.slots)) {
+        // A replication within one host takes one slot of it.
+        if !needs.contains(&slot) {
+            needs.push(slot);
+        }
+    }
+    let dumps = hosts.first().filter(|host| reads && host.kind == HypervisorKind::Proxmox);
+    needs.extend(dumps.map(|host| Need::dump_slot(host.name.clone())));
+    needs
+}
+
+#[cfg(test)]
+mod tests {
+    use drs_model::{RestoreTarget, Transfer, VmRef};
+
+    use super::*;
+
+    fn host(name: &str, kind: HypervisorKind) -> Host {
+        Host {
+            name: name.parse().expect("a name"),
+            site: "dc".parse().expect("a name"),
+            kind,
+            address: "root@h".into(),
+            key_file: None,
+            host_keys: Vec::new(),
+            image_dir: None,
+            dump_dir: None,
+            slots: 2,
+            bytes_per_second: None,
+        }
+    }
+
+    fn keys(needs: &[Need]) -> Vec<String> {
+        needs.iter().map(|need| need.resource.to_string()).collect()
+    }
+
+    #[test]
+    fn a_replication_needs_both_vms_both_hosts_and_the_dump_slot_of_the_one_it_reads() {
+        let vm = |text: &str| text.parse::<VmRef>().expect("a VM");
+        let spec = JobSpec::Replicate {
+            source: vm("dc/112"),
+            target: RestoreTarget {
+                vm: vm("drc/111"),
+                networks: Default::default(),
+                storage: Default::default(),
+                keep_macs: true,
+                start: false,
+                replace: None,
+                pair: None,
+            },
+            transfer: Transfer::default(),
+        };
+        let hosts = [host("dc", HypervisorKind::Proxmox), host("drc", HypervisorKind::Proxmox)];
+        let needs = needs(&spec, &hosts);
+        assert_eq!(keys(&needs), ["vm:dc/112", "vm:drc/111", "host:dc", "host:drc", "dump:dc"]);
+        assert!(needs.len() <= Job::NEEDS_MAX);
+    }
+
+    #[test]
+    fn a_backup_needs_the_dump_slot_on_proxmox_alone() {
+        let spec = JobSpec::backup("dc/112".parse().expect("a VM"));
+        let proxmox = needs(&spec, &[host("dc", HypervisorKind::Proxmox)]);
+        assert_eq!(keys(&proxmox), ["vm:dc/112", "host:dc", "dump:dc"]);
+        let libvirt = needs(&spec, &[host("dc", HypervisorKind::Libvirt)]);
+        assert_eq!(keys(&libvirt), ["vm:dc/112", "host:dc"]);
+    }
 }

@@ -17,6 +17,7 @@ pub mod port;
 pub mod simulated;
 
 pub use port::{
-    Capabilities, DiskSink, DiskSource, Driver, DriverError, Drivers, Export, ExportEnd,
-    HostReport, ImportPlan, ImportRequest, PlannedDisk, VmDescription,
+    Capabilities, ContentSink, ContentSource, Driver, DriverError, Drivers, Export, ExportEnd,
+    HostReport, ImportPlan, ImportRequest, PlannedDisk, ReplacedVm, StagedArchive, Staging,
+    VmDescription,
 };

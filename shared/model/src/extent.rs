@@ -21,3 +21,13 @@ impl Extent {
         self.offset.saturating_add(self.data.len() as u64)
     }
 }
+
+/// An extent and what it belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Which content, by its index in [`VmSpec::contents`](crate::VmSpec::contents) (in a restore: in
+    /// the point's `disks`, which stand in the same order).
+    pub content: usize,
+    /// The bytes and their place in it.
+    pub extent: Extent,
+}

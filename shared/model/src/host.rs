@@ -1,6 +1,7 @@
 //! Hosts and the sites they stand at.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,10 @@ use crate::{HostName, SiteName};
 pub struct Site {
     /// Its name.
     pub name: SiteName,
+    /// Most bytes per second that jobs may move from and to its hosts together, counted in one
+    /// worker; no limit when `None`.
+    #[serde(default)]
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// Which driver speaks to a host.
@@ -20,19 +25,22 @@ pub struct Site {
 pub enum HypervisorKind {
     /// libvirt with QEMU or KVM, through `virsh` over SSH.
     Libvirt,
+    /// Proxmox VE, through its own commands over SSH. Its VMs are named by their VMID.
+    Proxmox,
     /// No hypervisor: simulated hosts and VMs that live in a file.
     Simulated,
 }
 
 impl HypervisorKind {
     /// Every kind, for help texts and tests.
-    pub const ALL: [Self; 2] = [Self::Libvirt, Self::Simulated];
+    pub const ALL: [Self; 3] = [Self::Libvirt, Self::Proxmox, Self::Simulated];
 
     /// Its stable name.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Libvirt => "libvirt",
+            Self::Proxmox => "proxmox",
             Self::Simulated => "simulated",
         }
     }
@@ -47,10 +55,9 @@ impl fmt::Display for HypervisorKind {
 impl FromStr for HypervisorKind {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| format!("{text:?} is no hypervisor kind; known: libvirt, simulated"))
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| {
+            format!("{text:?} is no hypervisor kind; known: libvirt, proxmox, simulated")
+        })
     }
 }
 
@@ -70,10 +77,18 @@ pub struct Host {
     pub key_file: Option<String>,
     /// Pinned SSH host keys as OpenSSH fingerprints (`SHA256:...`); any of them is accepted.
     pub host_keys: Vec<String>,
-    /// Folder on the host in which restored disks are made. Default of the driver when `None`.
+    /// Where restored disks are made: a folder on the host, for Proxmox VE a storage's id. Default of
+    /// the driver when `None`.
     pub image_dir: Option<String>,
+    /// Folder on the host for archives on their way (staged jobs). Default of the driver when `None`.
+    #[serde(default)]
+    pub dump_dir: Option<String>,
     /// How many jobs may move data on this host at one time. Default 2.
     pub slots: u32,
+    /// Most bytes per second that jobs may move from and to it together, counted in one worker; no
+    /// limit when `None`.
+    #[serde(default)]
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 impl Host {

@@ -91,7 +91,7 @@ pub struct Job {
 
 impl Job {
     /// Most resources that one job may need.
-    pub const NEEDS_MAX: usize = 4;
+    pub const NEEDS_MAX: usize = 6;
 
     /// A fresh record, waiting to be claimed.
     #[must_use]

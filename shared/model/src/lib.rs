@@ -27,12 +27,14 @@ pub mod progress;
 pub mod resource;
 pub mod vm;
 
-pub use extent::Extent;
+pub use extent::{Extent, Piece};
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use guard::{FencingToken, Grip, GuardAnswer, GuardStatus};
 pub use host::{Host, HypervisorKind, Site};
 pub use job::saga::{StepMark, StepRecord};
-pub use job::spec::{JobKind, JobSpec, PowerAction, RestoreTarget};
+pub use job::spec::{
+    JobKind, JobSpec, PowerAction, ReplacePolicy, RestoreTarget, Transfer, TransferMethod,
+};
 pub use job::state::{IllegalTransition, JobEvent, JobState, Phase};
 pub use job::{Job, JobClass, JobId};
 pub use names::{HostName, InvalidName, PairName, SiteName, VmName};
@@ -41,7 +43,7 @@ pub use pair::{NetworkMap, ReplicationPair, StorageMap};
 pub use point::{Consistency, DiskContent, PointId, PointState, RecoveryPoint};
 pub use progress::{LogLevel, LogLine, Progress};
 pub use resource::{Need, Resource};
-pub use vm::{Disk, Firmware, Nic, PowerState, VmRef, VmSpec, VmSummary};
+pub use vm::{Content, Disk, Firmware, Nic, PowerState, VmForm, VmRef, VmSpec, VmSummary};
 
 /// Time. Never read from a clock in this crate: it is always handed in.
 pub use jiff::{SignedDuration, Timestamp, tz::TimeZone};

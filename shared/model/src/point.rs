@@ -76,7 +76,7 @@ pub struct RecoveryPoint {
     pub spec: VmSpec,
     /// The VM in its hypervisor's own words, so that a same-kind restore is exact.
     pub native_config: String,
-    /// Content of every covered disk, in the order of `spec.disks`.
+    /// Its contents, in the order of `spec.contents()`.
     pub disks: Vec<DiskContent>,
 }
 
@@ -99,7 +99,7 @@ impl RecoveryPoint {
 pub struct DiskContent {
     /// The disk's name in the spec.
     pub name: String,
-    /// Size that the guest sees, in bytes.
+    /// Size that the guest sees, in bytes; of an archive its length.
     pub size_bytes: u64,
     /// Bytes that are not in a hole.
     pub data_bytes: u64,

@@ -15,6 +15,8 @@ pub enum Resource {
     Vm(VmRef),
     /// A place among the jobs that move data on a host.
     HostSlot(HostName),
+    /// The one dump that a Proxmox VE node makes at a time: `vzdump` takes a lock of the whole node.
+    DumpSlot(HostName),
 }
 
 impl fmt::Display for Resource {
@@ -22,6 +24,7 @@ impl fmt::Display for Resource {
         match self {
             Self::Vm(vm) => write!(f, "vm:{vm}"),
             Self::HostSlot(host) => write!(f, "host:{host}"),
+            Self::DumpSlot(host) => write!(f, "dump:{host}"),
         }
     }
 }
@@ -32,10 +35,11 @@ impl FromStr for Resource {
         match text.split_once(':') {
             Some(("vm", vm)) => vm.parse().map(Self::Vm),
             Some(("host", host)) => host.parse().map(Self::HostSlot),
+            Some(("dump", host)) => host.parse().map(Self::DumpSlot),
             _ => Err(InvalidName {
                 what: "resource",
                 text: text.chars().take(100).collect(),
-                rule: "it is written vm:HOST/VM or host:HOST".into(),
+                rule: "it is written vm:HOST/VM, host:HOST or dump:HOST".into(),
             }),
         }
     }
@@ -62,6 +66,12 @@ impl Need {
     pub fn host_slot(host: HostName, slots: u32) -> Self {
         Self { resource: Resource::HostSlot(host), capacity: slots }
     }
+
+    /// The dump slot of a Proxmox VE node.
+    #[must_use]
+    pub fn dump_slot(host: HostName) -> Self {
+        Self { resource: Resource::DumpSlot(host), capacity: 1 }
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +80,7 @@ mod tests {
 
     #[test]
     fn the_text_form_reads_back() {
-        for text in ["vm:dc/web 1", "vm:dc/a:b", "host:dc"] {
+        for text in ["vm:dc/web 1", "vm:dc/a:b", "host:dc", "dump:dc"] {
             assert_eq!(text.parse::<Resource>().map(|r| r.to_string()).as_deref(), Ok(text));
         }
         assert!("disk:dc".parse::<Resource>().is_err());

@@ -66,8 +66,35 @@ pub struct VmSummary {
     pub name: VmName,
     /// Whether it runs.
     pub power: PowerState,
-    /// The hypervisor's own id of it (a UUID for libvirt).
+    /// The hypervisor's own id of it (a UUID for libvirt, `qemu/112` for Proxmox VE).
     pub native_id: String,
+    /// What people call it where its name is a number (`web-112`); empty when the name is all.
+    #[serde(default)]
+    pub label: String,
+    /// Machine or container.
+    #[serde(default)]
+    pub form: VmForm,
+}
+
+/// What kind of guest a VM is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VmForm {
+    /// A machine with disks.
+    #[default]
+    Machine,
+    /// A container: its content is one archive of files, which only its own kind of hypervisor can
+    /// restore.
+    Container,
+}
+
+impl fmt::Display for VmForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Machine => "machine",
+            Self::Container => "container",
+        })
+    }
 }
 
 /// How the machine starts.
@@ -87,6 +114,12 @@ pub struct VmSpec {
     pub name: VmName,
     /// The hypervisor's own id of it.
     pub native_id: String,
+    /// What people call it where its name is a number; empty when the name is all.
+    #[serde(default)]
+    pub label: String,
+    /// Machine or container.
+    #[serde(default)]
+    pub form: VmForm,
     /// Virtual CPUs.
     pub vcpus: u32,
     /// Memory in MiB.
@@ -104,11 +137,38 @@ pub struct VmSpec {
 }
 
 impl VmSpec {
+    /// Name of the one content of a container.
+    pub const ARCHIVE: &str = "archive.tar";
+
+    /// What a backup of it moves, in order: the covered disks of a machine, the archive of a
+    /// container. The indices of [`Piece`](crate::Piece) count in this list.
+    #[must_use]
+    pub fn contents(&self) -> Vec<Content> {
+        match self.form {
+            VmForm::Machine => self
+                .disks
+                .iter()
+                .filter(|disk| disk.protected)
+                .map(|disk| Content { name: disk.name.clone(), size_bytes: Some(disk.size_bytes) })
+                .collect(),
+            VmForm::Container => vec![Content { name: Self::ARCHIVE.to_owned(), size_bytes: None }],
+        }
+    }
+
     /// Sum of the sizes of the disks that a backup covers, in bytes.
     #[must_use]
     pub fn protected_bytes(&self) -> u64 {
         self.disks.iter().filter(|disk| disk.protected).map(|disk| disk.size_bytes).sum()
     }
+}
+
+/// One stream of bytes that a recovery point holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Its name in the point: a disk's name, or [`VmSpec::ARCHIVE`].
+    pub name: String,
+    /// Its length in bytes, holes included; `None` when only its end tells (an archive).
+    pub size_bytes: Option<u64>,
 }
 
 /// One disk.
@@ -133,7 +193,8 @@ pub struct Disk {
 pub struct Nic {
     /// MAC address, `52:54:00:12:34:56`.
     pub mac: String,
-    /// The network or bridge it is attached to, as the hypervisor calls it.
+    /// The network or bridge it is attached to, as the hypervisor calls it; on Proxmox VE with the
+    /// VLAN tag behind a dot (`vmbr0.20`).
     pub network: String,
     /// Card model (`virtio`).
     pub model: String,

@@ -260,6 +260,14 @@ impl Session {
         self.job.steps.iter().find(|entry| entry.step == name).map(|entry| entry.mark)
     }
 
+    /// The first step that may be taken back: the one behind the last barrier that was reached.
+    fn behind_barrier(&self) -> usize {
+        let reached =
+            |(n, step): &(usize, &StepPlan)| step.barrier && self.mark(*n) == Some(StepMark::Done);
+        let last = self.plan.iter().enumerate().rev().find(reached);
+        last.map_or(0, |(n, _)| n + 1)
+    }
+
     fn touched(&self, n: usize) -> bool {
         matches!(self.mark(n), Some(StepMark::Planned | StepMark::Done))
     }
@@ -296,7 +304,7 @@ impl Session {
                 let floor = match why {
                     Back::Resume(floor) => *floor,
                     Back::FailKeeping(_) => self.plan.len(),
-                    Back::Retry(_) | Back::Fail(_) | Back::Cancel => 0,
+                    Back::Retry(_) | Back::Fail(_) | Back::Cancel => self.behind_barrier(),
                 };
                 let last = (floor..self.plan.len()).rev().find(|&n| self.touched(n));
                 match last {

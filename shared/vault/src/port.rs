@@ -166,8 +166,7 @@ pub trait Vault: Send + Sync {
     /// failed.
     async fn get(&self, id: PointId) -> Result<StoredPoint, VaultError>;
 
-    /// Opens the content of a disk of a point for one pass from its start to its end. Holes are
-    /// not returned.
+    /// Opens the content of a disk of a point for one pass over all of it. Holes are not returned.
     ///
     /// # Errors
     /// No such point or disk, or the storage failed.
@@ -211,14 +210,15 @@ pub trait PointWriter: Send {
     /// The storage failed.
     async fn finished_disk(&mut self, disk: &str) -> Result<Option<DiskContent>, VaultError>;
 
-    /// Begins a disk of `size_bytes`, dropping what an earlier writer left of it.
+    /// Begins a disk of `size_bytes`, dropping what an earlier writer left of it. `None` begins a content
+    /// whose length only its end tells (an archive): it is as long as its furthest byte.
     ///
     /// # Errors
     /// The point is complete already, or the storage failed.
     async fn disk(
         &mut self,
         disk: &str,
-        size_bytes: u64,
+        size_bytes: Option<u64>,
     ) -> Result<Box<dyn DiskWriter>, VaultError>;
 
     /// Makes the point exist: every disk of the manifest must have been finished. Durable when it
@@ -240,11 +240,11 @@ pub trait PointWriter: Send {
 /// One disk that is being written.
 #[async_trait]
 pub trait DiskWriter: Send {
-    /// Appends an extent. Extents come in rising order and do not overlap. Runs of zeros inside are
-    /// found and cost nothing.
+    /// Adds an extent. Extents come in any order and do not overlap. Runs of zeros inside are found and
+    /// cost nothing.
     ///
     /// # Errors
-    /// Out of order or outside the disk, or the storage failed.
+    /// Outside the disk or too long, or the storage failed.
     async fn write(&mut self, extent: Extent) -> Result<(), VaultError>;
 
     /// Ends the disk; durable when it returns.
@@ -260,7 +260,7 @@ pub trait DiskReader: Send {
     /// Size that the guest sees, in bytes.
     fn size_bytes(&self) -> u64;
 
-    /// The next extent, in rising order; `None` after the last one, when everything up to the
+    /// The next extent, in the order in which they were written; `None` after the last one, when everything up to the
     /// recorded digest has been checked.
     ///
     /// # Errors

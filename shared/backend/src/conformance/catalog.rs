@@ -25,7 +25,9 @@ fn host(text: &str) -> Result<Host, Violation> {
         key_file: Some("/etc/key".into()),
         host_keys: vec!["SHA256:abc".into()],
         image_dir: None,
+        dump_dir: None,
         slots: Host::SLOTS_DEFAULT,
+        bytes_per_second: None,
     })
 }
 

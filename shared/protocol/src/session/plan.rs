@@ -25,13 +25,16 @@ pub struct StepPlan {
     pub volatile: bool,
     /// Its failure fails the job and takes back nothing that was done before it.
     pub keeps_rest: bool,
+    /// Once it is done, nothing up to and with it is taken back any more: what follows fails or is
+    /// cancelled for itself.
+    pub barrier: bool,
 }
 
 impl StepPlan {
     /// A step that changes nothing on a host.
     #[must_use]
     pub const fn free(name: &'static str) -> Self {
-        Self { name, mode: StepMode::Free, volatile: false, keeps_rest: false }
+        Self { name, mode: StepMode::Free, volatile: false, keeps_rest: false, barrier: false }
     }
 
     /// A step that works while the session holds the VM.
@@ -50,6 +53,12 @@ impl StepPlan {
     #[must_use]
     pub const fn volatile(self) -> Self {
         Self { volatile: true, ..self }
+    }
+
+    /// The same step, as the end of what stays.
+    #[must_use]
+    pub const fn barrier(self) -> Self {
+        Self { barrier: true, ..self }
     }
 
     /// The same step, keeping the rest when it fails.

@@ -89,7 +89,7 @@ impl Session {
         let on_host = |n: usize| {
             self.touched(n) && self.plan.get(n).is_some_and(|s| s.mode != StepMode::Free)
         };
-        let dirty = (0..self.plan.len()).any(on_host);
+        let dirty = (self.behind_barrier()..self.plan.len()).any(on_host);
         let again = fault.is_retryable() && self.job.attempt < self.pace.attempts_max;
         let out_of_reach = dirty && fault.code == FaultCode::HostUnreachable;
         let action = if fault.code == FaultCode::Fenced {

@@ -18,7 +18,7 @@ fn at(seconds: i64) -> Timestamp {
 fn job(marks: &[(&str, StepMark)]) -> Job {
     let vm: VmRef = "dc/web".parse().expect("a VM");
     let needs = vec![Need::vm(vm.clone())];
-    let mut job = Job::new(JobId::from_key("j"), JobSpec::Backup { vm }, needs, at(0));
+    let mut job = Job::new(JobId::from_key("j"), JobSpec::backup(vm), needs, at(0));
     job.attempt = 1;
     job.fence = FencingToken(7);
     for (step, mark) in marks {
@@ -199,6 +199,33 @@ fn a_permanent_fault_undoes_everything_and_fails() {
     let trace = play(&mut session(&[]), Some((Action::Run(2), Event::StepFailed(fault))));
     assert_eq!(trace.last().map(String::as_str), Some("failed"));
     assert!(trace.contains(&"undo export".to_owned()));
+}
+
+#[test]
+fn what_lies_before_a_reached_barrier_stays_when_a_later_step_fails_or_the_job_is_cancelled() {
+    let mut plan = PLAN.to_vec();
+    plan[2] = plan[2].barrier();
+    let permanent = Fault::permanent(FaultCode::InvalidInput, "no", "none");
+    for fault in [transient(), permanent] {
+        let mut session = Session::new(job(&[]), plan.clone(), Pace::default(), at(0));
+        let trace = play(&mut session, Some((Action::Run(3), Event::StepFailed(fault.clone()))));
+        let undone: Vec<_> = trace.iter().filter(|line| line.starts_with("undo")).collect();
+        assert_eq!(undone, ["undo check"], "{trace:?}");
+        let end = if fault.is_retryable() { "hand over keep=false counts=true" } else { "failed" };
+        assert_eq!(trace.iter().rev().find(|line| *line != "ack").map(String::as_str), Some(end));
+    }
+    let mut cancelled = job(&[
+        ("inspect", StepMark::Done),
+        ("export", StepMark::Done),
+        ("copy", StepMark::Done),
+        ("check", StepMark::Planned),
+    ]);
+    cancelled.cancel_requested = true;
+    let mut session = Session::new(cancelled, plan, Pace::default(), at(0));
+    let trace = play(&mut session, None);
+    assert!(trace.iter().any(|line| line == "undo check"), "{trace:?}");
+    assert!(!trace.iter().any(|line| line == "undo copy"), "{trace:?}");
+    assert!(trace.iter().any(|line| line == "cancelled"), "{trace:?}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn at(seconds: i64) -> Timestamp {
 fn job(key: &str, vm: &str, created: i64) -> Job {
     let vm: VmRef = vm.parse().expect("a VM");
     let needs = vec![Need::vm(vm.clone()), Need::host_slot(vm.host.clone(), 2)];
-    Job::new(JobId::from_key(key), JobSpec::Backup { vm }, needs, at(created))
+    Job::new(JobId::from_key(key), JobSpec::backup(vm), needs, at(created))
 }
 
 fn claimed(ledger: &mut Ledger, now: i64, job: &Job, worker: &str) -> Job {
