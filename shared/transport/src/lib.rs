@@ -23,10 +23,17 @@
 
 pub mod argv;
 pub mod guard;
+pub mod rate;
+pub mod relay;
 pub mod remote;
+pub mod rsync;
 pub mod ssh;
+mod tail;
 
 pub use argv::Argv;
 pub use guard::{Hold, HostGuard, Pulse, ShellGuard};
+pub use rate::{RateLimit, Rates};
+pub use relay::Relay;
 pub use remote::{BoxStream, Output, Remote, Spawned, TransportError};
+pub use rsync::{Rsync, RsyncError};
 pub use ssh::{SshConfig, SshRemote};

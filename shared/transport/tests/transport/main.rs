@@ -2,6 +2,7 @@
 
 mod full;
 mod guard;
+mod rsync;
 mod silence;
 mod ssh;
 mod sshd;
