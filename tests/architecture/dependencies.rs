@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-backend", &["drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.
-    ("drs-hypervisor", &["drs-model", "drs-protocol", "drs-transport"]),
+    ("drs-hypervisor", &["drs-model", "drs-protocol", "drs-transport", "drs-vma"]),
     (
         "drs-worker",
         &[

@@ -14,6 +14,7 @@ pub mod error;
 pub mod libvirt;
 mod nbd;
 pub mod port;
+pub mod proxmox;
 pub mod simulated;
 
 pub use port::{
