@@ -1,8 +1,10 @@
-//! The catalogue: hosts and pairs as records, their names held together by foreign keys.
+//! The catalogue: hosts, sites and pairs as records, their names held together by foreign keys.
+
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use drs_backend::{BackendError, Catalog};
-use drs_model::{Host, HostName, PairName, ReplicationPair};
+use drs_model::{Host, HostName, PairName, ReplicationPair, Site, SiteName};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 
@@ -13,6 +15,8 @@ use crate::writer::Durability;
 
 pub(crate) const HOST: &str = "SELECT record FROM host WHERE name = ?1";
 pub(crate) const HOSTS: &str = "SELECT record FROM host ORDER BY name";
+pub(crate) const SITE: &str = "SELECT record FROM site WHERE name = ?1";
+pub(crate) const SITES: &str = "SELECT record FROM site ORDER BY name";
 pub(crate) const PAIR: &str = "SELECT record FROM pair WHERE name = ?1";
 pub(crate) const PAIRS: &str = "SELECT record FROM pair ORDER BY name";
 pub(crate) const PAIR_OF_HOST: &str =
@@ -73,6 +77,40 @@ impl Catalog for SqliteBackend {
 
     async fn hosts(&self) -> Result<Vec<Host>, BackendError> {
         self.database.read(|connection| all(connection, HOSTS, "host")).await
+    }
+
+    async fn put_site(&self, site: &Site) -> Result<(), BackendError> {
+        let site = site.clone();
+        self.describe(move |connection| {
+            connection
+                .prepare_cached("INSERT OR REPLACE INTO site (name, record) VALUES (?1, ?2)")?
+                .execute(params![site.name.as_str(), to_json("site", &site)?])?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn site(&self, name: &SiteName) -> Result<Site, BackendError> {
+        let name = name.clone();
+        self.database
+            .read(move |connection| {
+                let described = one(connection, SITE, name.as_str(), "site")?;
+                Ok(described.unwrap_or_else(|| Site::named(name)))
+            })
+            .await
+    }
+
+    async fn sites(&self) -> Result<Vec<Site>, BackendError> {
+        self.database
+            .read(|connection| {
+                let hosts: Vec<Host> = all(connection, HOSTS, "host")?;
+                let named = hosts.into_iter().map(|host| Site::named(host.site));
+                let described: Vec<Site> = all(connection, SITES, "site")?;
+                let sites: BTreeMap<SiteName, Site> =
+                    named.chain(described).map(|site| (site.name.clone(), site)).collect();
+                Ok(sites.into_values().collect())
+            })
+            .await
     }
 
     async fn add_pair(&self, pair: &ReplicationPair) -> Result<(), BackendError> {

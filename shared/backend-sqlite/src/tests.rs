@@ -29,7 +29,9 @@ fn host(name: &str) -> Host {
         key_file: None,
         host_keys: Vec::new(),
         image_dir: None,
+        dump_dir: None,
         slots: 2,
+        bytes_per_second: None,
     }
 }
 

@@ -1,11 +1,11 @@
-//! The port to what the operator has described: hosts and pairs.
+//! The port to what the operator has described: hosts, sites and pairs.
 
 use async_trait::async_trait;
-use drs_model::{Host, HostName, PairName, ReplicationPair};
+use drs_model::{Host, HostName, PairName, ReplicationPair, Site, SiteName};
 
 use crate::BackendError;
 
-/// Hosts and pairs. Durable when a method returns.
+/// Hosts, sites and pairs. Durable when a method returns.
 #[async_trait]
 pub trait Catalog: Send + Sync {
     /// Adds a host.
@@ -38,6 +38,25 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// The adapter failed.
     async fn hosts(&self) -> Result<Vec<Host>, BackendError>;
+
+    /// Describes a site, in place of what was said of it before. A host may stand at a site that was
+    /// never described.
+    ///
+    /// # Errors
+    /// The adapter failed.
+    async fn put_site(&self, site: &Site) -> Result<(), BackendError>;
+
+    /// A site; with every default when it was never described.
+    ///
+    /// # Errors
+    /// The adapter failed.
+    async fn site(&self, name: &SiteName) -> Result<Site, BackendError>;
+
+    /// Every site that was described or has a host, by name.
+    ///
+    /// # Errors
+    /// The adapter failed.
+    async fn sites(&self) -> Result<Vec<Site>, BackendError>;
 
     /// Adds a pair.
     ///

@@ -19,6 +19,14 @@ pub struct Site {
     pub bytes_per_second: Option<NonZeroU64>,
 }
 
+impl Site {
+    /// A site of which nothing is said but its name.
+    #[must_use]
+    pub fn named(name: SiteName) -> Self {
+        Self { name, bytes_per_second: None }
+    }
+}
+
 /// Which driver speaks to a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -21,7 +21,9 @@ pub async fn run<V: Vault>(fresh: impl Fn() -> V, spoil: impl Fn(&V, PointId)) {
     a_commit_may_be_repeated_but_not_changed(&fresh()).await;
     a_commit_needs_every_disk_as_its_manifest_says(&fresh()).await;
     a_discarded_point_leaves_nothing(&fresh()).await;
-    extents_rise_and_stay_inside_the_disk(&fresh()).await;
+    extents_come_in_any_order(&fresh()).await;
+    a_content_without_a_size_is_as_long_as_what_was_written(&fresh()).await;
+    extents_stay_inside_the_disk(&fresh()).await;
     a_point_has_one_writer(&fresh()).await;
     a_verified_point_says_so(&fresh()).await;
     a_removed_point_is_gone(&fresh()).await;
@@ -76,7 +78,7 @@ async fn an_unfinished_point_is_not_there(vault: &dyn Vault) {
 async fn finished_disks_are_kept_and_others_start_again(vault: &dyn Vault) {
     let mut first = vault.begin(id(1)).await.expect("begin");
     let kept = write_disk(first.as_mut(), 0).await;
-    let mut broken_off = first.disk("vdb", 8 * MIB).await.expect("disk");
+    let mut broken_off = first.disk("vdb", Some(8 * MIB)).await.expect("disk");
     for extent in extents(0) {
         broken_off.write(extent).await.expect("write");
     }
@@ -103,7 +105,7 @@ async fn a_commit_may_be_repeated_but_not_changed(vault: &dyn Vault) {
         let finished = again.finished_disk(&disk.name).await.expect("finished");
         assert_eq!(finished.as_ref(), Some(disk));
     }
-    assert!(matches!(again.disk("vda", MIB).await, Err(VaultError::Misuse(_))));
+    assert!(matches!(again.disk("vda", Some(MIB)).await, Err(VaultError::Misuse(_))));
     let mut later = point.clone();
     later.completed_at = time(99);
     again.commit(&later).await.expect("the same manifest again");
@@ -147,13 +149,35 @@ async fn a_discarded_point_leaves_nothing(vault: &dyn Vault) {
     assert_eq!(writer.finished_disk("vda").await.expect("finished"), None);
 }
 
-async fn extents_rise_and_stay_inside_the_disk(vault: &dyn Vault) {
-    let mut sample = extents(0).into_iter();
-    let (first, second) = (sample.next().expect("first"), sample.next().expect("second"));
+async fn extents_come_in_any_order(vault: &dyn Vault) {
     let mut writer = vault.begin(id(1)).await.expect("begin");
-    let mut disk = writer.disk("vda", 8 * MIB).await.expect("disk");
-    disk.write(second).await.expect("write");
-    assert!(matches!(disk.write(first).await, Err(VaultError::Misuse(_))));
+    let mut disk = writer.disk("vda", Some(8 * MIB)).await.expect("disk");
+    for extent in extents(0).into_iter().rev() {
+        disk.write(extent).await.expect("write");
+    }
+    let written = disk.finish().await.expect("finish");
+    writer.commit(&manifest(id(1), time(1), vec![written])).await.expect("commit");
+    assert!(read_disk(vault, id(1), "vda").await.0 == image(0));
+    let report = vault.verify(id(1), time(2), &|_| {}).await.expect("verify");
+    assert_eq!(report.damage, Vec::<String>::new());
+}
+
+async fn a_content_without_a_size_is_as_long_as_what_was_written(vault: &dyn Vault) {
+    let mut writer = vault.begin(id(1)).await.expect("begin");
+    let mut archive = writer.disk("archive.tar", None).await.expect("archive");
+    for (offset, data) in [(0, vec![7; 5000]), (5000, vec![0; 10_240])] {
+        archive.write(drs_model::Extent { offset, data: data.into() }).await.expect("write");
+    }
+    let written = archive.finish().await.expect("finish");
+    assert_eq!(written.size_bytes, 15_240);
+    writer.commit(&manifest(id(1), time(1), vec![written])).await.expect("commit");
+    let (content, _) = read_disk(vault, id(1), "archive.tar").await;
+    assert!(content == [vec![7; 5000], vec![0; 10_240]].concat());
+}
+
+async fn extents_stay_inside_the_disk(vault: &dyn Vault) {
+    let mut writer = vault.begin(id(1)).await.expect("begin");
+    let mut disk = writer.disk("vda", Some(8 * MIB)).await.expect("disk");
     for (offset, bytes) in [(8 * MIB, 1), (8 * MIB - 1, 2), (u64::MAX, 2), (5 * MIB, 1_048_577)] {
         let extent = drs_model::Extent { offset, data: vec![1; bytes].into() };
         assert!(matches!(disk.write(extent).await, Err(VaultError::Misuse(_))), "{offset}");
@@ -162,7 +186,7 @@ async fn extents_rise_and_stay_inside_the_disk(vault: &dyn Vault) {
 
 async fn a_point_has_one_writer(vault: &dyn Vault) {
     let mut writer = vault.begin(id(1)).await.expect("begin");
-    let disk = writer.disk("vda", MIB).await.expect("disk");
+    let disk = writer.disk("vda", Some(MIB)).await.expect("disk");
     assert!(matches!(vault.begin(id(1)).await, Err(VaultError::Busy(_))));
     drop(writer);
     assert!(matches!(vault.begin(id(1)).await, Err(VaultError::Busy(_))));

@@ -27,9 +27,9 @@
 //!
 //! ```text
 //! header   "DRSDISK\n"  8 bytes
-//!          version      u32   1
+//!          version      u32   2
 //!          frame_max    u32   largest raw length of a frame: 1048576
-//!          size         u64   size that the guest sees, in bytes
+//!          size         u64   size that the guest sees, in bytes; all ones: the trailer tells it
 //!          check        8 bytes
 //! frame    offset       u64   where the bytes belong in the disk
 //!          raw          u32   their number: 1 to frame_max
@@ -37,10 +37,11 @@
 //!          payload      `stored` bytes: the bytes themselves if stored = raw,
 //!                       else one zstd frame of them
 //!          check        8 bytes
-//! ...      frames in rising order; they do not overlap; what none covers reads as zeros
+//! ...      frames in any order; they do not overlap; what none covers reads as zeros
 //! trailer  mark         u64   0xffffffffffffffff, where a frame has its offset
 //!          data         u64   sum of the frames' raw lengths
 //!          frames       u64   number of frames
+//!          size         u64   length of the content (not in version 1)
 //!          check        8 bytes
 //! ```
 //!

@@ -11,8 +11,10 @@ use drs_model::Extent;
 
 /// First bytes of every disk stream.
 const MAGIC: [u8; 8] = *b"DRSDISK\n";
-/// The format that is written, and the newest that is read.
-pub(crate) const VERSION: u32 = 1;
+/// The format that is written, and the newest that is read. Version 1 had no size in its trailer.
+pub(crate) const VERSION: u32 = 2;
+/// Stands where the header has the size and says that the trailer tells it.
+const SIZE_AT_END: u64 = u64::MAX;
 /// Largest raw length of a frame.
 const FRAME_BYTES_MAX: usize = Extent::BYTES_MAX;
 /// Stands where a frame has its offset and says that the trailer follows.
@@ -46,38 +48,40 @@ pub(crate) enum StreamError {
     },
 }
 
-/// Admits runs of bytes that lie inside a disk, in rising order.
-#[derive(Debug)]
-pub(crate) struct RisingRuns {
-    size_bytes: u64,
+/// Admits runs of bytes that lie inside a disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    size_bytes: Option<u64>,
     end: u64,
 }
 
-impl RisingRuns {
-    /// For a disk of `size_bytes`.
-    pub(crate) fn new(size_bytes: u64) -> Self {
+impl Bounds {
+    /// For a disk of so many bytes, or for a content whose end tells its length.
+    pub(crate) fn new(size_bytes: Option<u64>) -> Self {
         Self { size_bytes, end: 0 }
     }
 
-    /// Takes the next run.
+    /// How long the content is, as far as it is known: behind its last byte, all of it.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes.unwrap_or(self.end)
+    }
+
+    /// Takes a run.
     ///
     /// # Errors
-    /// Why it cannot be the next: too long, before the end of the one before, outside the disk.
+    /// Why it does not belong there: too long, outside the disk.
     pub(crate) fn admit(&mut self, offset: u64, bytes: usize) -> Result<(), String> {
         if bytes > FRAME_BYTES_MAX {
             return Err(format!("{bytes} bytes at once, at most {FRAME_BYTES_MAX} are allowed"));
         }
-        if offset < self.end {
-            return Err(format!("offset {offset} lies before {}, where the last ended", self.end));
-        }
+        let size_max = self.size_bytes.unwrap_or(SIZE_AT_END - 1);
         match offset.checked_add(bytes as u64) {
-            Some(end) if end <= self.size_bytes => {
-                self.end = end;
+            Some(end) if end <= size_max => {
+                self.end = self.end.max(end);
                 Ok(())
             }
             _ => Err(format!(
-                "{bytes} bytes at offset {offset} reach beyond the disk's {} bytes",
-                self.size_bytes
+                "{bytes} bytes at offset {offset} reach beyond the disk's {size_max} bytes"
             )),
         }
     }

@@ -1,6 +1,8 @@
 //! The catalogue: names are unique, and nothing that is used goes away.
 
-use drs_model::{Host, HypervisorKind, ReplicationPair};
+use std::num::NonZeroU64;
+
+use drs_model::{Host, HypervisorKind, ReplicationPair, Site};
 use drs_protocol::store::{ClaimAnswer, Driving, Outcome};
 
 use super::{TTL, Verdict, Violation, at, backup, broken, checks, name, same};
@@ -12,6 +14,7 @@ checks![
     what_is_not_there_is_named,
     a_pair_needs_both_its_hosts,
     a_change_replaces_the_whole_description,
+    a_site_is_known_by_its_hosts_and_by_its_description,
     a_host_of_a_pair_stays,
     a_host_of_an_unfinished_job_stays,
 ];
@@ -114,6 +117,22 @@ async fn a_change_replaces_the_whole_description(backend: Backend) -> Verdict {
     same("pair", &catalog.pair(&web.name).await?, &web)?;
     catalog.remove_host(&dc.name).await?;
     refused(catalog.remove_host(&web.target_host).await, "host dr is used by pair web")
+}
+
+async fn a_site_is_known_by_its_hosts_and_by_its_description(backend: Backend) -> Verdict {
+    let catalog = &backend.catalog;
+    let plain = Site::named(name("site")?);
+    same("site", &catalog.site(&plain.name).await?, &plain)?;
+    same("sites", &catalog.sites().await?, &vec![])?;
+    catalog.add_host(&host("dc")?).await?;
+    same("sites", &catalog.sites().await?, &vec![plain.clone()])?;
+    let limited = Site { bytes_per_second: NonZeroU64::new(1000), ..plain.clone() };
+    let other = Site::named(name("a-site")?);
+    for site in [&plain, &limited, &other] {
+        catalog.put_site(site).await?;
+    }
+    same("site", &catalog.site(&plain.name).await?, &limited)?;
+    same("sites", &catalog.sites().await?, &vec![other, limited])
 }
 
 async fn a_host_of_a_pair_stays(backend: Backend) -> Verdict {

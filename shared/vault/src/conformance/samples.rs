@@ -2,7 +2,7 @@
 
 use drs_model::{
     Consistency, DiskContent, Extent, Firmware, HypervisorKind, PointId, RecoveryPoint, Timestamp,
-    VmSpec,
+    VmForm, VmSpec,
 };
 
 use crate::{PointWriter, Vault};
@@ -67,6 +67,8 @@ pub fn manifest(id: PointId, consistent_at: Timestamp, disks: Vec<DiskContent>) 
         spec: VmSpec {
             name: "web1".parse().expect("a name"),
             native_id: "1".into(),
+            label: String::new(),
+            form: VmForm::Machine,
             vcpus: 1,
             memory_mib: 64,
             firmware: Firmware::Bios,
@@ -82,7 +84,7 @@ pub fn manifest(id: PointId, consistent_at: Timestamp, disks: Vec<DiskContent>) 
 
 /// Writes the sample disk with this number.
 pub(super) async fn write_disk(writer: &mut dyn PointWriter, disk: usize) -> DiskContent {
-    let mut written = writer.disk(DISKS[disk], 8 * MIB).await.expect("disk");
+    let mut written = writer.disk(DISKS[disk], Some(8 * MIB)).await.expect("disk");
     for extent in extents(disk) {
         written.write(extent).await.expect("write");
     }
@@ -113,12 +115,11 @@ pub async fn point(vault: &dyn Vault, number: u8) -> RecoveryPoint {
 pub(super) async fn read_disk(vault: &dyn Vault, id: PointId, disk: &str) -> (Vec<u8>, u64) {
     let mut reader = vault.read(id, disk).await.expect("read");
     let mut image = vec![0; reader.size_bytes() as usize];
-    let (mut end, mut data_bytes) = (0, 0);
+    let mut data_bytes = 0;
     while let Some(extent) = reader.next().await.expect("next") {
-        assert!(extent.offset >= end, "extents overlap or fall back");
         assert!(extent.data.len() <= Extent::BYTES_MAX);
-        (end, data_bytes) = (extent.end(), data_bytes + extent.data.len() as u64);
-        image[extent.offset as usize..end as usize].copy_from_slice(&extent.data);
+        data_bytes += extent.data.len() as u64;
+        image[extent.offset as usize..extent.end() as usize].copy_from_slice(&extent.data);
     }
     assert_eq!(reader.next().await.expect("after the end"), None);
     (image, data_bytes)

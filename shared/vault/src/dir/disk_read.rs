@@ -57,7 +57,9 @@ impl DiskSource {
         let decoder = Decoder::new(BufReader::with_capacity(BUFFER_BYTES, file))
             .map_err(|error| explained(&root, point, &path, error))?;
         let source = Self { root, point, content, path, decoder };
-        source.expect("size", source.decoder.size_bytes(), source.content.size_bytes)?;
+        if let Some(size_bytes) = source.decoder.size_bytes() {
+            source.expect("size", size_bytes, source.content.size_bytes)?;
+        }
         Ok(source)
     }
 
@@ -73,6 +75,7 @@ impl DiskSource {
             .next()
             .map_err(|error| explained(&self.root, self.point, &self.path, error))?;
         if let Some(end) = self.decoder.end() {
+            self.expect("size", end.size_bytes, self.content.size_bytes)?;
             self.expect("amount of data", end.data_bytes, self.content.data_bytes)?;
             self.expect("digest", end.digest.to_hex().as_str(), self.content.digest.as_str())?;
         }

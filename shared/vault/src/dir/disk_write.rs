@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::blocking;
 use super::lock::PointLock;
 use super::root::{Root, create, record_file, stream_file};
-use crate::stream::RisingRuns;
+use crate::stream::Bounds;
 use crate::stream::encode::Encoder;
 use crate::{DiskWriter, VaultError};
 
@@ -36,13 +36,13 @@ struct Target {
     _lock: Arc<PointLock>,
     folder: PathBuf,
     disk: String,
-    size_bytes: u64,
+    size_bytes: Option<u64>,
 }
 
 /// A disk of a [`DirVault`](super::DirVault) that is being written.
 pub(super) struct DirDiskWriter {
     orders: mpsc::Sender<Order>,
-    runs: RisingRuns,
+    bounds: Bounds,
     /// `None` once its error was told.
     thread: Option<JoinHandle<Result<Option<DiskContent>, VaultError>>>,
 }
@@ -53,7 +53,7 @@ impl DirDiskWriter {
         root: Arc<Root>,
         lock: Arc<PointLock>,
         disk: &str,
-        size_bytes: u64,
+        size_bytes: Option<u64>,
     ) -> Result<Self, VaultError> {
         let folder = lock.folder().to_owned();
         let target = Target { root, _lock: lock, folder, disk: disk.to_owned(), size_bytes };
@@ -64,7 +64,7 @@ impl DirDiskWriter {
         .await?;
         let (orders, queue) = mpsc::channel(QUEUE_EXTENTS);
         let thread = tokio::task::spawn_blocking(move || target.run(encoder, queue));
-        Ok(Self { orders, runs: RisingRuns::new(size_bytes), thread: Some(thread) })
+        Ok(Self { orders, bounds: Bounds::new(size_bytes), thread: Some(thread) })
     }
 
     /// What the thread ended with.
@@ -81,7 +81,7 @@ impl DirDiskWriter {
 #[async_trait]
 impl DiskWriter for DirDiskWriter {
     async fn write(&mut self, extent: Extent) -> Result<(), VaultError> {
-        self.runs.admit(extent.offset, extent.data.len()).map_err(VaultError::Misuse)?;
+        self.bounds.admit(extent.offset, extent.data.len()).map_err(VaultError::Misuse)?;
         if self.orders.send(Order::Write(extent)).await.is_ok() {
             return Ok(());
         }
@@ -148,7 +148,7 @@ impl Target {
         out.get_ref().sync_all().map_err(|error| self.root.failed(path, error))?;
         let content = DiskContent {
             name: self.disk.clone(),
-            size_bytes: self.size_bytes,
+            size_bytes: totals.size_bytes,
             data_bytes: totals.data_bytes,
             stored_bytes: totals.stored_bytes,
             digest: totals.digest.to_hex().to_string(),

@@ -87,7 +87,7 @@ impl PointWriter for DirPointWriter {
     async fn disk(
         &mut self,
         disk: &str,
-        size_bytes: u64,
+        size_bytes: Option<u64>,
     ) -> Result<Box<dyn DiskWriter>, VaultError> {
         let Stage::Unfinished(lock) = &self.stage else {
             return Err(VaultError::Misuse(format!("point {} is complete already", self.id)));

@@ -8,13 +8,15 @@ use drs_model::Extent;
 use zstd::bulk::Decompressor;
 
 use super::{
-    CHECK_BYTES, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, RisingRuns, StreamError, TRAILER_MARK,
-    VERSION,
+    Bounds, CHECK_BYTES, FRAME_BYTES_MAX, FRAME_HEAD_BYTES, MAGIC, SIZE_AT_END, StreamError,
+    TRAILER_MARK, VERSION,
 };
 
 /// What a stream that was read to its end amounts to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct End {
+    /// Length of the content, holes included.
+    pub(crate) size_bytes: u64,
     /// Bytes that are not in a hole.
     pub(crate) data_bytes: u64,
     /// BLAKE3 of the stream.
@@ -28,8 +30,9 @@ pub(crate) struct Decoder<R> {
     decompressor: Decompressor<'static>,
     payload: Vec<u8>,
     at: u64,
-    size_bytes: u64,
-    runs: RisingRuns,
+    version: u32,
+    size_bytes: Option<u64>,
+    bounds: Bounds,
     data_bytes: u64,
     frames: u64,
     end: Option<End>,
@@ -44,8 +47,9 @@ impl<R: Read> Decoder<R> {
             decompressor: Decompressor::new()?,
             payload: Vec::new(),
             at: 0,
-            size_bytes: 0,
-            runs: RisingRuns::new(0),
+            version: VERSION,
+            size_bytes: None,
+            bounds: Bounds::new(None),
             data_bytes: 0,
             frames: 0,
             end: None,
@@ -63,13 +67,14 @@ impl<R: Read> Decoder<R> {
         if version == 0 || frame_max as usize != FRAME_BYTES_MAX {
             return Err(damaged(8, "the header makes no sense"));
         }
-        decoder.size_bytes = size_bytes;
-        decoder.runs = RisingRuns::new(size_bytes);
+        decoder.version = version;
+        decoder.size_bytes = (size_bytes != SIZE_AT_END).then_some(size_bytes);
+        decoder.bounds = Bounds::new(decoder.size_bytes);
         Ok(decoder)
     }
 
-    /// Size that the guest sees, in bytes.
-    pub(crate) fn size_bytes(&self) -> u64 {
+    /// Size that the guest sees, in bytes; `None` when only the end tells.
+    pub(crate) fn size_bytes(&self) -> Option<u64> {
         self.size_bytes
     }
 
@@ -104,7 +109,7 @@ impl<R: Read> Decoder<R> {
             let what = format!("a frame of {raw_bytes} bytes stored in {stored_bytes}");
             return Err(damaged(start, what));
         }
-        self.runs.admit(offset, raw_bytes).map_err(|what| damaged(start, what))?;
+        self.bounds.admit(offset, raw_bytes).map_err(|what| damaged(start, what))?;
 
         let mut payload = std::mem::take(&mut self.payload);
         payload.resize(stored_bytes, 0);
@@ -142,6 +147,10 @@ impl<R: Read> Decoder<R> {
     fn trailer(&mut self, start: u64) -> Result<(), StreamError> {
         let data_bytes = u64::from_le_bytes(self.take()?);
         let frames = u64::from_le_bytes(self.take()?);
+        let size_bytes = match self.version {
+            1 => self.bounds.size_bytes(),
+            _ => u64::from_le_bytes(self.take()?),
+        };
         self.check(start, "trailer")?;
         if (data_bytes, frames) != (self.data_bytes, self.frames) {
             let what = format!(
@@ -150,11 +159,17 @@ impl<R: Read> Decoder<R> {
             );
             return Err(damaged(start, what));
         }
+        if size_bytes < self.bounds.size_bytes()
+            || self.size_bytes.is_some_and(|known| known != size_bytes)
+        {
+            let what = format!("the trailer tells {size_bytes} bytes, which cannot be");
+            return Err(damaged(start, what));
+        }
         let at = self.at;
         if self.input.by_ref().take(1).read_to_end(&mut Vec::with_capacity(1))? != 0 {
             return Err(damaged(at, "the file goes on behind its trailer"));
         }
-        self.end = Some(End { data_bytes, digest: self.hasher.finalize() });
+        self.end = Some(End { size_bytes, data_bytes, digest: self.hasher.finalize() });
         Ok(())
     }
 

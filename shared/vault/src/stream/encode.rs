@@ -6,7 +6,9 @@ use std::ops::Range;
 use drs_model::Extent;
 use zstd::bulk::Compressor;
 
-use super::{CHECK_BYTES, FRAME_BYTES_MAX, GRAIN_BYTES, MAGIC, TRAILER_MARK, VERSION};
+use super::{
+    Bounds, CHECK_BYTES, FRAME_BYTES_MAX, GRAIN_BYTES, MAGIC, SIZE_AT_END, TRAILER_MARK, VERSION,
+};
 
 /// zstd's fastest regular level: on one core it keeps up with the network.
 const LEVEL: i32 = 1;
@@ -16,6 +18,8 @@ static ZEROS: [u8; GRAIN_BYTES] = [0; GRAIN_BYTES];
 /// What a finished stream amounts to.
 #[derive(Debug)]
 pub(crate) struct Totals {
+    /// Length of the content, holes included.
+    pub(crate) size_bytes: u64,
     /// Bytes that are not in a hole.
     pub(crate) data_bytes: u64,
     /// Length of the stream.
@@ -29,6 +33,7 @@ pub(crate) struct Totals {
 pub(crate) struct Encoder<W> {
     out: W,
     hasher: blake3::Hasher,
+    bounds: Bounds,
     compressor: Compressor<'static>,
     gathered: Vec<u8>,
     gathered_at: u64,
@@ -39,11 +44,12 @@ pub(crate) struct Encoder<W> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// Writes the header of a disk of `size_bytes`.
-    pub(crate) fn new(out: W, size_bytes: u64) -> io::Result<Self> {
+    /// Writes the header of a disk of `size_bytes`, or of a content whose end tells its length.
+    pub(crate) fn new(out: W, size_bytes: Option<u64>) -> io::Result<Self> {
         let mut encoder = Self {
             out,
             hasher: blake3::Hasher::new(),
+            bounds: Bounds::new(size_bytes),
             compressor: Compressor::new(LEVEL)?,
             gathered: Vec::with_capacity(FRAME_BYTES_MAX),
             gathered_at: 0,
@@ -55,13 +61,19 @@ impl<W: Write> Encoder<W> {
         encoder.put(&MAGIC)?;
         encoder.put(&VERSION.to_le_bytes())?;
         encoder.put(&(FRAME_BYTES_MAX as u32).to_le_bytes())?;
-        encoder.put(&size_bytes.to_le_bytes())?;
+        encoder.put(&size_bytes.unwrap_or(SIZE_AT_END).to_le_bytes())?;
         encoder.put_check()?;
         Ok(encoder)
     }
 
-    /// Appends an extent. It has passed [`RisingRuns`](super::RisingRuns).
+    /// Adds an extent.
+    ///
+    /// # Errors
+    /// `InvalidInput` when it does not lie inside the disk, or what `out` failed with.
     pub(crate) fn write(&mut self, extent: &Extent) -> io::Result<()> {
+        self.bounds
+            .admit(extent.offset, extent.data.len())
+            .map_err(|what| io::Error::new(io::ErrorKind::InvalidInput, what))?;
         for run in data_runs(extent.offset, &extent.data) {
             let offset = extent.offset + run.start as u64;
             self.gather(offset, &extent.data[run])?;
@@ -75,9 +87,11 @@ impl<W: Write> Encoder<W> {
         self.put(&TRAILER_MARK.to_le_bytes())?;
         self.put(&self.data_bytes.to_le_bytes())?;
         self.put(&self.frames.to_le_bytes())?;
+        self.put(&self.bounds.size_bytes().to_le_bytes())?;
         self.put_check()?;
         self.out.flush()?;
         let totals = Totals {
+            size_bytes: self.bounds.size_bytes(),
             data_bytes: self.data_bytes,
             stored_bytes: self.stored_bytes,
             digest: self.hasher.finalize(),

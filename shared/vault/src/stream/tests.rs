@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::decode::Decoder;
 use super::encode::{Encoder, Totals};
-use super::{FRAME_HEAD_BYTES, GRAIN_BYTES, RisingRuns, StreamError};
+use super::{Bounds, FRAME_HEAD_BYTES, GRAIN_BYTES, StreamError};
 
 const MIB: usize = Extent::BYTES_MAX;
 
@@ -24,7 +24,7 @@ fn noise(bytes: usize, seed: u64) -> Vec<u8> {
 }
 
 fn encode(size_bytes: usize, extents: &[Extent]) -> (Vec<u8>, Totals) {
-    let mut encoder = Encoder::new(Vec::new(), size_bytes as u64).unwrap();
+    let mut encoder = Encoder::new(Vec::new(), Some(size_bytes as u64)).unwrap();
     for extent in extents {
         encoder.write(extent).unwrap();
     }
@@ -34,7 +34,7 @@ fn encode(size_bytes: usize, extents: &[Extent]) -> (Vec<u8>, Totals) {
 /// The disk's bytes with holes as zeros, and how many bytes came in extents.
 fn decode(stream: &[u8]) -> Result<(Vec<u8>, u64), StreamError> {
     let mut decoder = Decoder::new(stream)?;
-    let mut disk = vec![0; usize::try_from(decoder.size_bytes()).unwrap()];
+    let mut disk = vec![0; usize::try_from(decoder.size_bytes().expect("a size")).unwrap()];
     while let Some(extent) = decoder.next()? {
         let start = usize::try_from(extent.offset).unwrap();
         disk[start..start + extent.data.len()].copy_from_slice(&extent.data);
@@ -91,7 +91,7 @@ fn small_extents_that_touch_share_a_frame() {
 #[test]
 fn a_disk_without_data_is_a_header_and_a_trailer() {
     let (stream, totals) = encode(10 * MIB, &[]);
-    assert_eq!((stream.len(), totals.data_bytes), (64, 0));
+    assert_eq!((stream.len(), totals.data_bytes), (72, 0));
     assert_eq!(decode(&stream).unwrap().1, 0);
 }
 
@@ -99,7 +99,7 @@ fn a_disk_without_data_is_a_header_and_a_trailer() {
 fn the_file_is_laid_out_as_documented() {
     let (stream, _) = encode(4 * MIB, &[extent(MIB, vec![b'x'; 5])]);
     assert_eq!(&stream[..8], b"DRSDISK\n");
-    assert_eq!(stream[8..12], 1u32.to_le_bytes());
+    assert_eq!(stream[8..12], 2u32.to_le_bytes());
     assert_eq!(stream[12..16], 1_048_576u32.to_le_bytes());
     assert_eq!(stream[16..24], (4 * MIB as u64).to_le_bytes());
     assert_eq!(&stream[24..32], &blake3::hash(&stream[..24]).as_bytes()[..8]);
@@ -111,16 +111,17 @@ fn the_file_is_laid_out_as_documented() {
     assert_eq!(stream[61..69], u64::MAX.to_le_bytes());
     assert_eq!(stream[69..77], 5u64.to_le_bytes());
     assert_eq!(stream[77..85], 1u64.to_le_bytes());
-    assert_eq!(stream.len(), 93);
+    assert_eq!(stream[85..93], (4 * MIB as u64).to_le_bytes());
+    assert_eq!(stream.len(), 101);
 }
 
 #[test]
 fn a_newer_stream_is_called_newer_not_damaged() {
     let (mut stream, _) = encode(MIB, &[]);
-    stream[8..12].copy_from_slice(&2u32.to_le_bytes());
+    stream[8..12].copy_from_slice(&3u32.to_le_bytes());
     let check = blake3::hash(&stream[..24]);
     stream[24..32].copy_from_slice(&check.as_bytes()[..8]);
-    assert!(matches!(decode(&stream), Err(StreamError::TooNew { found: 2 })));
+    assert!(matches!(decode(&stream), Err(StreamError::TooNew { found: 3 })));
 }
 
 #[test]
@@ -153,15 +154,60 @@ fn hostile_lengths_with_right_checks_are_refused() {
 }
 
 #[test]
-fn runs_rise_and_stay_inside_the_disk() {
-    let mut runs = RisingRuns::new(100);
-    assert!(runs.admit(10, 20).is_ok());
-    assert!(runs.admit(29, 1).is_err());
-    assert!(runs.admit(30, 70).is_ok());
-    assert!(runs.admit(100, 0).is_ok());
-    assert!(runs.admit(100, 1).is_err());
-    assert!(RisingRuns::new(u64::MAX).admit(u64::MAX, 2).is_err());
-    assert!(RisingRuns::new(u64::MAX).admit(0, MIB + 1).is_err());
+fn runs_stay_inside_the_disk() {
+    let mut bounds = Bounds::new(Some(100));
+    assert!(bounds.admit(30, 70).is_ok());
+    assert!(bounds.admit(10, 20).is_ok());
+    assert!(bounds.admit(100, 0).is_ok());
+    assert!(bounds.admit(100, 1).is_err());
+    assert!(Bounds::new(None).admit(u64::MAX, 2).is_err());
+    assert!(Bounds::new(None).admit(u64::MAX - 1, 1).is_err());
+    assert!(Bounds::new(None).admit(0, MIB + 1).is_err());
+}
+
+#[test]
+fn extents_come_in_any_order() {
+    let extents = [
+        extent(5 * GRAIN_BYTES, noise(GRAIN_BYTES, 1)),
+        extent(GRAIN_BYTES, noise(100, 2)),
+        extent(3 * GRAIN_BYTES, noise(2 * GRAIN_BYTES, 3)),
+        extent(0, noise(GRAIN_BYTES, 4)),
+    ];
+    let (stream, _) = encode(MIB, &extents);
+    assert!(decode(&stream).unwrap().0 == image(MIB, &extents));
+}
+
+#[test]
+fn a_content_of_unknown_length_ends_behind_its_last_byte_zeros_included() {
+    let mut encoder = Encoder::new(Vec::new(), None).unwrap();
+    encoder.write(&extent(0, noise(1000, 1))).unwrap();
+    encoder.write(&extent(1000, vec![0; MIB])).unwrap();
+    let (stream, totals) = encoder.finish().unwrap();
+    assert_eq!(totals.size_bytes, 1000 + MIB as u64);
+    let mut decoder = Decoder::new(stream.as_slice()).unwrap();
+    assert_eq!(decoder.size_bytes(), None);
+    while decoder.next().unwrap().is_some() {}
+    assert_eq!(decoder.end().map(|end| end.size_bytes), Some(1000 + MIB as u64));
+}
+
+#[test]
+fn a_stream_of_version_1_is_read() {
+    let (stream, _) = encode(MIB, &[extent(0, noise(1000, 1))]);
+    let mut old = stream[..8].to_vec();
+    let check = |old: &mut Vec<u8>| {
+        let digest = blake3::hash(old);
+        old.extend(&digest.as_bytes()[..8]);
+    };
+    old.extend(1u32.to_le_bytes());
+    old.extend(&stream[12..24]);
+    check(&mut old);
+    old.extend(&stream[32..stream.len() - 48]);
+    check(&mut old);
+    old.extend(&stream[stream.len() - 40..stream.len() - 16]);
+    check(&mut old);
+    let mut decoder = Decoder::new(old.as_slice()).unwrap();
+    while decoder.next().unwrap().is_some() {}
+    assert_eq!(decoder.end().map(|end| end.size_bytes), Some(MIB as u64));
 }
 
 /// A stream with a frame that is compressed, one that is not, and holes.

@@ -55,7 +55,7 @@ async fn meet_a_full_disk(disk: &str) {
 
     for _round in 0..3 {
         let mut writer = vault.begin(id).await.expect("begin");
-        let mut disk = writer.disk("vda", 1 << 30).await.expect("disk");
+        let mut disk = writer.disk("vda", Some(1 << 30)).await.expect("disk");
         let mut refused = None;
         for offset in (0..16).map(|n| n << 20) {
             let extent = Extent { offset, data: noise.clone().into() };
@@ -107,7 +107,7 @@ async fn full_at_every_later_place(vault: &DirVault, disk: &str) {
 async fn try_small_point(vault: &DirVault) -> Result<PointId, (&'static str, VaultError)> {
     let id = "0192f000-0000-7000-8000-00000000000a".parse().expect("an id");
     let mut writer = vault.begin(id).await.map_err(|error| ("begin", error))?;
-    let mut disk = writer.disk("vda", 1 << 20).await.map_err(|error| ("disk", error))?;
+    let mut disk = writer.disk("vda", Some(1 << 20)).await.map_err(|error| ("disk", error))?;
     let extent = Extent { offset: 0, data: b"DR Switch".to_vec().into() };
     disk.write(extent).await.map_err(|error| ("write", error))?;
     match disk.finish().await {
