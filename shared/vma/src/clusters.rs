@@ -61,6 +61,11 @@ impl Clusters {
         Self { devices: devices.collect(), partial: 0 }
     }
 
+    /// Clusters that all devices together have.
+    pub(crate) fn total(&self) -> u64 {
+        self.devices.values().map(|device| device.clusters).sum()
+    }
+
     /// The size of `device`, if the header has it.
     pub(crate) fn size_bytes(&self, device: u8) -> Option<u64> {
         self.devices.get(&device).map(|device| device.size_bytes)

@@ -219,6 +219,9 @@ pub enum Limit {
     /// There are too many configurations.
     #[error("{0} configurations do not fit, at most 256 do")]
     Configs(usize),
+    /// There are too many devices.
+    #[error("{0} disks do not fit, at most 254 do")]
+    Devices(usize),
     /// Clusters jump over too wide a range.
     #[error(
         "clusters come in too wild an order: more than {0} ranges of 2 GiB are complete in part"

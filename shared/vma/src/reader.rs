@@ -2,17 +2,21 @@
 
 mod runs;
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bytes::{Bytes, BytesMut};
 
 use crate::clusters::{Clusters, Unfit};
 use crate::error::{Damage, VmaError};
-use crate::extent::{self, Slot};
+use crate::extent::{self, Extent, Slot};
 use crate::format::*;
 use crate::header::{self, Header};
-use runs::Runs;
+use crate::totals::{Progress, Totals};
+use runs::{Run, Runs};
 
+/// How many buffers are kept: one that is filled, one under way, one that the caller works on.
+const BUFFERS: usize = 3;
 /// The longest data part of an extent.
 const EXTENT_DATA_MAX: usize = SLOTS * CLUSTER;
 
@@ -28,17 +32,6 @@ pub struct Piece {
     pub data: Bytes,
 }
 
-/// What was read or written so far.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Extents.
-    pub extents: u64,
-    /// Clusters of 64 KiB, those of zeros included.
-    pub clusters: u64,
-    /// Bytes of blocks stored, in whole blocks of 4096.
-    pub data_bytes: u64,
-}
-
 /// A reader of one archive. Memory: the header, one or two extents, and at most 28 MiB for what is
 /// known of the clusters (some kilobytes per terabyte for archives in order).
 #[derive(Debug)]
@@ -48,10 +41,11 @@ pub struct Reader<R> {
     clusters: Clusters,
     at: u64,
     totals: Totals,
-    slots: Vec<Slot>,
+    /// The extent whose pieces are being handed out.
     runs: Runs,
-    /// The data of the latest extent in the front part of a buffer of the full length.
-    extent: Bytes,
+    extent: Extent,
+    /// Buffers of [`EXTENT_DATA_MAX`], used again once nobody else holds a piece of them.
+    buffers: VecDeque<Bytes>,
     state: State,
 }
 
@@ -60,14 +54,6 @@ enum State {
     Reading,
     Complete,
     Failed,
-}
-
-/// A cluster as it stands in the archive, in the archive's order.
-#[derive(Debug)]
-pub(crate) struct Cluster<'a> {
-    pub slot: Slot,
-    /// The blocks of the mask, in whole blocks.
-    pub data: &'a [u8],
 }
 
 impl<R: Read> Reader<R> {
@@ -83,9 +69,9 @@ impl<R: Read> Reader<R> {
             header,
             at,
             totals: Totals::default(),
-            slots: Vec::with_capacity(SLOTS),
             runs: Runs::default(),
-            extent: Bytes::new(),
+            extent: Extent::default(),
+            buffers: VecDeque::with_capacity(BUFFERS),
             state: State::Reading,
         })
     }
@@ -105,6 +91,11 @@ impl<R: Read> Reader<R> {
         self.totals
     }
 
+    /// How far the reading is.
+    pub fn progress(&self) -> Progress {
+        self.totals.progress(self.at, &self.clusters)
+    }
+
     /// The next piece that is not a hole, in the archive's order. None means: the input is at its
     /// end, and every cluster of every device was in it exactly once.
     ///
@@ -118,81 +109,68 @@ impl<R: Read> Reader<R> {
     pub fn next(&mut self) -> Result<Option<Piece>, VmaError> {
         loop {
             if let Some(run) = self.runs.next() {
-                let data = self.extent.slice(run.data);
+                let data = self.extent.data.slice(run.data);
                 return Ok(Some(Piece { device: run.device, offset: run.offset, data }));
             }
-            if !self.read_extent()? {
-                return Ok(None);
-            }
-            self.runs.fill(&self.slots, &self.clusters);
+            self.extent = Extent::default();
+            let Some(extent) = self.next_extent()? else { return Ok(None) };
+            self.extent = extent;
+            self.runs.fill(&self.extent.slots, &self.clusters);
         }
     }
 
-    /// Hands the clusters of the next extent to `each`; false at the end, as with [`Self::next`].
-    pub(crate) fn next_clusters(
-        &mut self,
-        mut each: impl FnMut(Cluster<'_>),
-    ) -> Result<bool, VmaError> {
-        if !self.read_extent()? {
-            return Ok(false);
-        }
-        let mut rest: &[u8] = &self.extent;
-        for slot in &self.slots {
-            let (data, after) = rest.split_at_checked(slot.data_bytes()).unwrap_or_default();
-            each(Cluster { slot: *slot, data });
-            rest = after;
-        }
-        Ok(true)
+    /// All pieces of the next extent: what may be held together without holding more memory.
+    pub(crate) fn next_pieces(&mut self) -> Result<Option<Vec<Piece>>, VmaError> {
+        let Some(Extent { slots, data }) = self.next_extent()? else { return Ok(None) };
+        self.runs.fill(&slots, &self.clusters);
+        let runs = std::iter::from_fn(|| self.runs.next());
+        let piece =
+            |run: Run| Piece { device: run.device, offset: run.offset, data: data.slice(run.data) };
+        Ok(Some(runs.map(piece).collect()))
     }
 
-    /// Reads and checks the next extent; false at the end of an archive that is complete.
-    fn read_extent(&mut self) -> Result<bool, VmaError> {
+    /// Reads and checks the next extent; none at the end of an archive that is complete.
+    pub(crate) fn next_extent(&mut self) -> Result<Option<Extent>, VmaError> {
         match self.state {
             State::Reading => {}
-            State::Complete => return Ok(false),
+            State::Complete => return Ok(None),
             State::Failed => {
                 let source = io::Error::other("it failed before");
                 return Err(VmaError::Read { at: self.at, source });
             }
         }
-        let more = self.read_head().and_then(|more| {
-            if more { self.read_data() } else { self.check_complete() }.map(|()| more)
-        });
-        self.state = match more {
-            Ok(true) => State::Reading,
-            Ok(false) => State::Complete,
+        let read = self.read_extent();
+        self.state = match read {
+            Ok(Some(_)) => State::Reading,
+            Ok(None) => State::Complete,
             Err(_) => State::Failed,
         };
-        more
+        read
     }
 
-    /// Reads the header of an extent into the slots; false if there is no more extent.
-    fn read_head(&mut self) -> Result<bool, VmaError> {
+    fn read_extent(&mut self) -> Result<Option<Extent>, VmaError> {
         let mut head = [0; EXTENT_HEADER];
         let start = self.at;
         match self.fill(&mut head)? {
-            0 => return Ok(false),
+            0 => return self.check_complete().map(|()| None),
             EXTENT_HEADER => {}
             got => return Err(truncated(start, "the header of an extent", got, EXTENT_HEADER)),
         }
         let damaged = |(at, damage)| VmaError::Damaged { at: start + at as u64, damage };
-        extent::parse(&head, &self.header.uuid, &mut self.slots).map_err(damaged)?;
-        for (index, entry) in self.slots.iter().enumerate() {
+        let slots = extent::parse(&head, &self.header.uuid).map_err(damaged)?;
+        for (index, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.device != 0) {
             let at = start + (AT_SLOTS + index * SLOT) as u64;
-            take(&mut self.clusters, *entry).map_err(|unfit| at_slot(at, *entry, unfit))?;
+            take(&mut self.clusters, *slot).map_err(|unfit| at_slot(at, *slot, unfit))?;
+            self.totals.clusters += 1;
         }
         self.totals.extents += 1;
-        self.totals.clusters += self.slots.len() as u64;
-        Ok(true)
+        let data = self.read_data(slots.iter().copied().map(Slot::data_bytes).sum())?;
+        Ok(Some(Extent { slots, data }))
     }
 
-    fn read_data(&mut self) -> Result<(), VmaError> {
-        let wanted = self.slots.iter().map(|slot| slot.data_bytes()).sum();
+    fn read_data(&mut self, wanted: usize) -> Result<Bytes, VmaError> {
         let start = self.at;
-        let mut buffer = match std::mem::take(&mut self.extent).try_into_mut() {
-            Ok(buffer) if buffer.len() == EXTENT_DATA_MAX => buffer,
-            _ => BytesMut::zeroed(EXTENT_DATA_MAX),
-        };
+        let mut buffer = self.buffer();
         let got = match buffer.get_mut(..wanted) {
             Some(part) => self.fill(part)?,
             None => 0,
@@ -200,9 +178,24 @@ impl<R: Read> Reader<R> {
         if got < wanted {
             return Err(truncated(start, "the data of an extent", got, wanted));
         }
-        self.extent = buffer.freeze();
         self.totals.data_bytes += wanted as u64;
-        Ok(())
+        let buffer = buffer.freeze();
+        let data = buffer.slice(..wanted);
+        if self.buffers.len() < BUFFERS {
+            self.buffers.push_back(buffer);
+        }
+        Ok(data)
+    }
+
+    /// A buffer of the full length, if possible one that was used before.
+    fn buffer(&mut self) -> BytesMut {
+        for _ in 0..self.buffers.len() {
+            match self.buffers.pop_front().unwrap_or_default().try_into_mut() {
+                Ok(buffer) => return buffer,
+                Err(shared) => self.buffers.push_back(shared),
+            }
+        }
+        BytesMut::zeroed(EXTENT_DATA_MAX)
     }
 
     /// Reads until `buffer` is full or the input ends; gives the bytes that came.
@@ -246,7 +239,7 @@ fn truncated(start: u64, part: &'static str, got: usize, wanted: usize) -> VmaEr
 fn take(clusters: &mut Clusters, slot: Slot) -> Result<(), Option<Unfit>> {
     clusters.take(slot.device, u64::from(slot.cluster))?;
     let size = clusters.size_bytes(slot.device).unwrap_or_default();
-    let within = size.saturating_sub(u64::from(slot.cluster) * CLUSTER as u64);
+    let within = size.saturating_sub(slot.offset());
     let blocks = within.div_ceil(BLOCK as u64).min(BLOCKS_PER_CLUSTER as u64);
     // The last block that the mask names must be one of them.
     if u64::from(u16::BITS - slot.mask.leading_zeros()) > blocks { Err(None) } else { Ok(()) }

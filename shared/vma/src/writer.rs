@@ -7,7 +7,7 @@ use crate::error::{Misuse, VmaError};
 use crate::extent::{self, Slot};
 use crate::format::*;
 use crate::header::{self, Header};
-use crate::reader::Totals;
+use crate::totals::{Progress, Totals};
 
 /// A writer of one archive. Memory: one extent, and what is known of the clusters, as the reader.
 #[derive(Debug)]
@@ -90,6 +90,11 @@ impl<W: Write> Writer<W> {
     /// Bytes of the archive written so far.
     pub fn position(&self) -> u64 {
         self.at
+    }
+
+    /// How far the writing is; clusters that will be made of zeros at the end do not count yet.
+    pub fn progress(&self) -> Progress {
+        self.totals.progress(self.at, &self.clusters)
     }
 
     fn cluster(&mut self, device: u8, cluster: u64, data: &[u8]) -> Result<(), VmaError> {

@@ -30,7 +30,7 @@ impl Runs {
     pub(super) fn fill(&mut self, slots: &[Slot], clusters: &Clusters) {
         let mut place = 0;
         for slot in slots {
-            let start = u64::from(slot.cluster) * CLUSTER as u64;
+            let start = slot.offset();
             let mut block = 0;
             while block < u16::BITS && slot.mask >> block != 0 {
                 block += (slot.mask >> block).trailing_zeros();

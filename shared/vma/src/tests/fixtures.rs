@@ -1,7 +1,8 @@
 //! What the real tools wrote is read byte by byte, and written again the same.
 
 use super::samples::{contents, fixtures, json, sha256, unpacked};
-use crate::{Damage, Reader, VmaError, Writer};
+use crate::extent::Slot;
+use crate::{Damage, Header, Reader, VmaError, Writer};
 
 const WHOLE: [&str; 4] = ["one-disk", "two-disk", "tiny-disks", "diskless"];
 
@@ -44,26 +45,27 @@ fn written_again(archive: &[u8]) -> Vec<u8> {
     let mut reader = Reader::open(archive).unwrap();
     let header = reader.header().clone();
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    let mut clusters = Vec::new();
-    while reader
-        .next_clusters(|cluster| clusters.push((cluster.slot, cluster.data.to_vec())))
-        .unwrap()
-    {}
-    for (slot, stored) in clusters {
-        let offset = u64::from(slot.cluster) * 65536;
-        let device = header.devices.iter().find(|device| device.id == slot.device).unwrap();
-        let mut data = vec![0; 65536.min(device.size_bytes - offset) as usize];
-        let mut blocks = stored.chunks(4096);
-        for block in (0..16).filter(|block| slot.mask & (1 << block) != 0) {
-            let (start, stored) = (block * 4096, blocks.next().unwrap());
-            let end = data.len().min(start + 4096);
-            data[start..end].copy_from_slice(&stored[..end - start]);
+    while let Some(extent) = reader.next_extent().unwrap() {
+        for (slot, stored) in extent.clusters() {
+            writer.write(slot.device, slot.offset(), &whole(&header, slot, stored)).unwrap();
         }
-        writer.write(slot.device, offset, &data).unwrap();
     }
     let (bytes, totals) = writer.finish().unwrap();
     assert_eq!(totals, reader.totals());
     bytes
+}
+
+/// A cluster's content with its zeros.
+fn whole(header: &Header, slot: Slot, stored: &[u8]) -> Vec<u8> {
+    let device = header.devices.iter().find(|device| device.id == slot.device).unwrap();
+    let mut data = vec![0; 65536.min(device.size_bytes - slot.offset()) as usize];
+    let mut blocks = stored.chunks(4096);
+    for block in (0..16).filter(|block| slot.mask & (1 << block) != 0) {
+        let (start, stored) = (block * 4096, blocks.next().unwrap());
+        let end = data.len().min(start + 4096);
+        data[start..end].copy_from_slice(&stored[..end - start]);
+    }
+    data
 }
 
 #[test]
