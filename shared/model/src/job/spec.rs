@@ -319,7 +319,7 @@ impl JobSpec {
         match self {
             Self::Inspect { host } => host.to_string(),
             Self::Backup { vm, .. } | Self::Power { vm, .. } => vm.to_string(),
-            Self::Replicate { source, target, .. } => format!("{source} to {}", target.vm),
+            Self::Replicate { source, .. } => source.to_string(),
             Self::Restore { target, .. } => target.vm.to_string(),
             Self::Verify { point } => point.to_string(),
         }
