@@ -1,10 +1,13 @@
 //! What an archive is packed with, by its content and by its name.
 
 mod lzop;
+mod pack;
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
+
+pub use pack::Packer;
 
 /// The largest window of a zstd frame, as a power of two: 16 MiB. All levels of `zstd` up to 19
 /// keep to it; `--ultra` above 20 and `--long` do not and are refused by their first frame.
