@@ -9,10 +9,10 @@ use crate::header::Device;
 /// Clusters that are remembered together: 2 GiB of a device, 4 KiB of memory.
 const CHUNK: u64 = 1 << 15;
 const WORDS: usize = (CHUNK / 64) as usize;
-/// Chunks that may be complete in part at one time, over all devices: 24 MiB of memory. Archives
+/// Chunks that may be complete in part at one time, over all devices: 16 MiB of memory. Archives
 /// of idle machines have one for each disk; one of a busy machine has at most its whole size, and
-/// this is enough for 12 TiB in perfect disorder.
-const PARTIAL_MAX: usize = 6144;
+/// this is enough for 8 TiB in perfect disorder.
+const PARTIAL_MAX: usize = 4096;
 
 /// What is known of every device's clusters.
 #[derive(Debug, Default)]

@@ -92,7 +92,7 @@ pub enum Damage {
         size: u32,
     },
     /// A pointer leads out of the table of texts, or texts lie upon each other.
-    #[error("{part} does not lie within the table of texts")]
+    #[error("{part} does not lie within the table of texts, or lies upon another one")]
     Blob {
         /// What was looked up.
         part: &'static str,

@@ -32,7 +32,7 @@ pub struct Piece {
     pub data: Bytes,
 }
 
-/// A reader of one archive. Memory: the header, one or two extents, and at most 28 MiB for what is
+/// A reader of one archive. Memory: the header, one or two extents, and at most 20 MiB for what is
 /// known of the clusters (some kilobytes per terabyte for archives in order).
 #[derive(Debug)]
 pub struct Reader<R> {

@@ -1,8 +1,10 @@
 //! What the real tools wrote is read byte by byte, and written again the same.
 
+use std::collections::BTreeMap;
+
 use super::samples::{contents, fixtures, json, sha256, unpacked};
 use crate::extent::Slot;
-use crate::{Damage, Header, Reader, VmaError, Writer};
+use crate::{Damage, Header, Reader, VmaError, Writer, verify};
 
 const WHOLE: [&str; 4] = ["one-disk", "two-disk", "tiny-disks", "diskless"];
 
@@ -76,19 +78,94 @@ fn archives_written_again_equal_those_of_the_real_writer() {
     }
 }
 
-/// What becomes of the variant `name`: nothing, or the damage and its place.
-fn verdict(name: &str) -> Option<(u64, Damage)> {
-    match contents(&unpacked(format!("variants/{name}.vma.zst"))) {
-        Ok(_) => None,
-        Err(VmaError::Damaged { at, damage }) => Some((at, damage)),
-        Err(error) => panic!("{name}: {error}"),
+/// What becomes of the variant `name`: its disks, or the damage and its place.
+fn verdict(name: &str) -> Result<BTreeMap<String, Vec<u8>>, (u64, Damage)> {
+    contents(&unpacked(format!("variants/{name}.vma.zst"))).map_err(|error| match error {
+        VmaError::Damaged { at, damage } => (at, damage),
+        error => panic!("{name}: {error}"),
+    })
+}
+
+/// The damaged variants of the one archive of 1009664 bytes with two disks.
+fn damages() -> [(&'static str, u64, Damage); 13] {
+    let missing =
+        |first, count| Damage::Missing { name: "drive-scsi0".into(), first, count, clusters: 71 };
+    let cut = |part, got, wanted| Damage::Truncated { part, got, wanted };
+    [
+        ("block-count-too-large", 640518, Damage::BlockCount { stated: 91, counted: 90 }),
+        (
+            "cluster-beyond-end",
+            640856,
+            Damage::ClusterBeyondEnd { device: 1, cluster: 1000, clusters: 71 },
+        ),
+        ("dev-id-255", 4096 + 255 * 32, Damage::DeviceId(255)),
+        ("duplicate-cluster", 640856, Damage::ClusterTwice { device: 1, cluster: 4 }),
+        ("extent-header-bit-flip", 640536, Damage::ExtentChecksum),
+        ("header-only", 13312, Damage::NoExtent),
+        ("missing-cluster", 993280, missing(3, 1)),
+        ("trailing-garbage", 1009764, cut("the header of an extent", 100, 512)),
+        ("truncated-at-extent-boundary", 640512, missing(58, 13)),
+        ("truncated-in-header", 9000, cut("the header", 9000, 12288)),
+        ("unknown-dev", 640856, Damage::UnknownDevice(9)),
+        ("wrong-extent-uuid", 640520, Damage::ExtentUuid),
+        ("wrong-version", 4, Damage::Version(2)),
+    ]
+}
+
+/// The variants that real archives may look like.
+const SOUND: [&str; 5] = [
+    "data-bit-flip",
+    "out-of-order",
+    "own-writer-58",
+    "reserved-byte-set-in-blockinfo",
+    "size-not-multiple-of-512",
+];
+
+#[test]
+fn every_damaged_variant_is_refused_with_its_place() {
+    for (name, at, damage) in damages() {
+        assert_eq!(verdict(name), Err((at, damage)), "{name}");
     }
 }
 
 #[test]
-fn every_damaged_variant_is_refused_with_its_place() {
+fn the_sound_variants_read_as_the_real_tool_extracts_them() {
     let expected = json("variants/expected.json");
-    for name in expected["variants"].as_object().unwrap().keys() {
-        eprintln!("{name}: {:?}", verdict(name));
+    for name in SOUND {
+        let disks = verdict(name).unwrap();
+        let extracted = expected["variants"][name]["extracted"].as_object().unwrap();
+        assert_eq!(disks.len() + 1, extracted.len(), "{name}: the disks and one configuration");
+        for (disk, mut content) in disks {
+            // The real tool's file ends with a whole sector, ours with the disk.
+            content.resize(content.len().next_multiple_of(512), 0);
+            let file = &extracted[&format!("disk-{disk}.raw")];
+            assert_eq!(file[0].as_u64(), Some(content.len() as u64), "{name}");
+            assert!(sha256(&content).starts_with(file[1].as_str().unwrap()), "{name}: {disk}");
+        }
     }
+}
+
+#[test]
+fn no_variant_is_forgotten() {
+    let expected = json("variants/expected.json");
+    let mut known: Vec<&str> = damages().iter().map(|(name, ..)| *name).chain(SOUND).collect();
+    known.sort_unstable();
+    let mut there: Vec<&str> =
+        expected["variants"].as_object().unwrap().keys().map(String::as_str).collect();
+    there.sort_unstable();
+    assert_eq!(known, there);
+}
+
+#[test]
+fn flipped_data_is_told_by_the_digest_alone() {
+    let report = |name: &str| {
+        let archive = unpacked(format!("variants/{name}.vma.zst"));
+        verify(Reader::open(&archive[..]).unwrap(), |_| ()).unwrap()
+    };
+    let digests = |name| report(name).devices.iter().map(|d| d.digest).collect::<Vec<_>>();
+    let sound = digests("own-writer-58");
+    assert_eq!(sound, digests("out-of-order"));
+    let flipped = digests("data-bit-flip");
+    assert_ne!(sound[0], flipped[0]);
+    assert_eq!(sound[1], flipped[1]);
 }

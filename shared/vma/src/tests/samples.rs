@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Reader, VmaError};
+use crate::{Config, Device, Header, Reader, VmaError};
 
 pub(super) fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/proxmox")
@@ -38,4 +38,20 @@ pub(super) fn contents(archive: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, VmaE
     }
     assert_eq!(reader.position(), archive.len() as u64);
     Ok(devices.into_iter().map(|d| (d.name, disks.remove(&d.id).unwrap())).collect())
+}
+
+/// A header with devices of these names and sizes.
+pub(super) fn header(devices: &[(&str, u64)]) -> Header {
+    let devices = (1..=254).zip(devices).map(|(id, (name, size_bytes))| Device {
+        id,
+        name: (*name).to_owned(),
+        size_bytes: *size_bytes,
+    });
+    let config = Config { name: "qemu-server.conf".into(), data: b"memory: 64\n".to_vec() };
+    Header { uuid: [9; 16], created_at: -5, configs: vec![config], devices: devices.collect() }
+}
+
+/// The header as it stands in a file, without any extent.
+pub(super) fn header_bytes(header: &Header) -> Vec<u8> {
+    crate::header::build(header).unwrap()
 }
