@@ -107,6 +107,8 @@ pub(crate) enum Command {
     Backup(jobs::BackupArgs),
     /// Make a VM from a recovery point
     Restore(jobs::RestoreArgs),
+    /// Back a pair's source up and bring its counterpart up to date, in one job
+    Replicate(jobs::ReplicateArgs),
     /// Recovery points
     #[command(subcommand, arg_required_else_help = true)]
     Point(jobs::PointCommand),

@@ -8,6 +8,7 @@ mod job;
 mod pair;
 mod point;
 mod power;
+mod replicate;
 mod restore;
 mod serve;
 mod vm;
@@ -43,6 +44,7 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
         Command::Pair(command) => pair::run(&place, output, command).await,
         Command::Backup(args) => backup::run(&place, output, args).await,
         Command::Restore(args) => restore::run(&place, output, args).await,
+        Command::Replicate(args) => replicate::run(&place, output, args).await,
         Command::Point(command) => point::run(&place, output, command).await,
         Command::Job(command) => job::run(&place, output, command).await,
         Command::Power(command) => power::run(&place, output, command).await,

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use drs_model::{Host, HostName, HypervisorKind, PairName, SiteName, VmRef};
 
-use super::values::{self, NetworkEntry, StorageEntry, Target};
+use super::values::{self, NetworkEntry, Rate, StorageEntry, Target};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum HostCommand {
@@ -14,6 +14,7 @@ pub(crate) enum HostCommand {
     #[command(after_help = "\
 Examples:
   drs host add dc1 --address root@10.0.0.1 --site dc --key ~/.ssh/id_ed25519
+  drs host add pve1 --driver proxmox --address root@10.0.0.2 --site dc --images local-lvm
   drs host add lab --driver simulated --address vms=4,disk_mib=64 --site lab")]
     Add(HostAddArgs),
     /// List the hosts
@@ -54,9 +55,16 @@ pub(crate) struct HostAddArgs {
     /// SSH private key on this machine; without it the SSH agent is asked
     #[arg(long, value_name = "FILE")]
     pub key: Option<std::path::PathBuf>,
-    /// Folder on the host for restored disks [default: the hypervisor's own]
-    #[arg(long, value_name = "DIR", value_parser = values::remote_folder)]
+    /// Where restored disks go: a folder on the host, on Proxmox VE a storage's id [default: the
+    /// hypervisor's own]
+    #[arg(long, value_name = "DIR|STORAGE", value_parser = values::remote_place)]
     pub images: Option<String>,
+    /// Folder on the host for archives on their way (Proxmox VE) [default: /var/lib/vz/drs]
+    #[arg(long, value_name = "DIR", value_parser = values::remote_folder)]
+    pub dump_dir: Option<String>,
+    /// Most bytes per second that jobs move from and to it together, for example 50M
+    #[arg(long, value_name = "RATE")]
+    pub bandwidth: Option<Rate>,
     /// How many jobs may move data on it at one time
     #[arg(long, default_value_t = Host::SLOTS_DEFAULT,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(Host::SLOTS_MAX)))]
@@ -137,11 +145,12 @@ pub(crate) struct Mapping {
     /// Attach what was attached to network OLD to network NEW (may be given several times)
     #[arg(long = "network", value_name = "OLD=NEW")]
     pub networks: Vec<NetworkEntry>,
-    /// Restore this disk into this folder of the host (may be given several times)
-    #[arg(long, value_name = "DISK=DIR")]
+    /// Restore this disk into this folder or storage of the host (may be given several times)
+    #[arg(long, value_name = "DISK=DIR|STORAGE")]
     pub storage: Vec<StorageEntry>,
-    /// Give the VM new MAC addresses; by default it keeps its own
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true,
+    /// Give the VM new MAC addresses and a new machine id, so that it can run beside its source; by
+    /// default it keeps its own
+    #[arg(long, visible_alias = "unique", value_name = "BOOL", num_args = 0..=1, require_equals = true,
           default_missing_value = "true")]
     pub new_macs: Option<bool>,
 }

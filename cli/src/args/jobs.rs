@@ -1,10 +1,10 @@
 //! The command line about backups, restores, points, jobs and power.
 
 use clap::{ArgGroup, Args, Subcommand};
-use drs_model::{PairName, Phase, VmName, VmRef};
+use drs_model::{PairName, Phase, ReplacePolicy, Transfer, TransferMethod, VmName, VmRef};
 
 use super::catalog::Mapping;
-use super::values::{self, IdPrefix, PointChoice, Source, Target};
+use super::values::{self, IdPrefix, PointChoice, Rate, Source, Target};
 
 /// How a job is submitted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
@@ -16,6 +16,28 @@ pub(crate) struct Submission {
     #[arg(long, value_name = "IDEMPOTENCY_KEY",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key: Option<String>,
+}
+
+/// How a job moves data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub(crate) struct Transport {
+    /// Stage the VM as an archive on its host and on this machine (Proxmox VE only)
+    ///
+    /// What the host does then outlives this program, and a broken transfer goes on where it
+    /// stopped. It needs room for the archive on both sides.
+    #[arg(long)]
+    pub staged: bool,
+    /// Move at most so many bytes per second, for example 50M
+    #[arg(long, value_name = "RATE")]
+    pub limit: Option<Rate>,
+}
+
+impl From<&Transport> for Transfer {
+    fn from(transport: &Transport) -> Self {
+        let method =
+            if transport.staged { TransferMethod::Staged } else { TransferMethod::Stream };
+        Self { method, bytes_per_second: transport.limit.and_then(|rate| rate.0) }
+    }
 }
 
 /// Make a recovery point of a VM
@@ -32,6 +54,8 @@ pub(crate) struct BackupArgs {
     #[arg(value_name = "HOST/VM|PAIR")]
     pub source: Source,
     #[command(flatten)]
+    pub transport: Transport,
+    #[command(flatten)]
     pub submission: Submission,
     /// Show what would be backed up, and stop
     #[arg(long)]
@@ -40,8 +64,9 @@ pub(crate) struct BackupArgs {
 
 /// Make a VM from a recovery point
 ///
-/// Nothing is ever overwritten: a VM or disk of that name on the target host is an error. The new
-/// VM's disks are written under other names and checked before they are put in place.
+/// Nothing is ever overwritten: the new VM is made beside what is there, from new disks, and checked. A
+/// VM of that name on the target host is an error unless --replace says what becomes of it; a restore
+/// that fails leaves it as it was.
 #[derive(Debug, Args)]
 #[command(
     group(ArgGroup::new("where").required(true).args(["pair", "to"])),
@@ -49,7 +74,8 @@ pub(crate) struct BackupArgs {
 Examples:
   drs restore latest --pair web --start
   drs restore 0199a5c1 --to rc1 --network br0=br-recovery --dry-run
-  drs restore latest:dc1/web1 --to dc1 --as web1-copy --new-macs"
+  drs restore latest:dc1/web1 --to dc1 --as web1-copy --new-macs
+  drs restore latest --pair shop --start --replace stop-and-keep"
 )]
 pub(crate) struct RestoreArgs {
     /// A point's id or its beginning, `latest` (with --pair), or `latest:HOST/VM`
@@ -69,6 +95,45 @@ pub(crate) struct RestoreArgs {
     /// Start the VM when it is there
     #[arg(long)]
     pub start: bool,
+    /// What becomes of a VM that is there already
+    ///
+    /// keep: it stays, and the new VM gets a name (a VMID) of its own. stop-and-keep: it is shut down
+    /// when the new VM is ready, and kept. destroy-after-proof: like that, and destroyed when the new
+    /// VM runs (or has passed its check, without --start).
+    #[arg(long, value_name = "POLICY", value_parser = values::policy())]
+    pub replace: Option<ReplacePolicy>,
+    #[command(flatten)]
+    pub transport: Transport,
+    #[command(flatten)]
+    pub submission: Submission,
+    /// Show what would be made, and stop
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Back a pair's source up and bring its counterpart up to date
+///
+/// One job: a recovery point is made, and the counterpart at the recovery site is made anew from the
+/// same read of the source, checked, and put in the place of the copy of the time before. It is kept
+/// off unless --start is given. With --staged the point is made first and restored from then.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drs replicate web
+  drs replicate web --staged --limit 50M --detach")]
+pub(crate) struct ReplicateArgs {
+    /// The pair
+    pub pair: PairName,
+    /// Start the counterpart when it is up to date
+    #[arg(long)]
+    pub start: bool,
+    /// What becomes of a counterpart that is not merely a copy of ours that is off
+    ///
+    /// Without it only such a copy is replaced, and anything else refused.
+    #[arg(long, value_name = "POLICY", value_parser = values::policy())]
+    pub replace: Option<ReplacePolicy>,
+    #[command(flatten)]
+    pub transport: Transport,
     #[command(flatten)]
     pub submission: Submission,
     /// Show what would be made, and stop

@@ -1,9 +1,10 @@
 //! Values of the command line that are checked while it is read.
 
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use drs_model::{HostName, HypervisorKind, PairName, Phase, VmName, VmRef};
+use drs_model::{HostName, HypervisorKind, PairName, Phase, ReplacePolicy, VmName, VmRef};
 
 /// What to back up: `HOST/VM`, or the name of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +117,8 @@ impl FromStr for NetworkEntry {
     }
 }
 
-/// One entry of a storage mapping, `DISK=DIR`; without DIR it takes the entry out (`pair edit`).
+/// One entry of a storage mapping, `DISK=DIR` or for Proxmox VE `DISK=STORAGE`; without the right side
+/// it takes the entry out (`pair edit`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StorageEntry(pub String, pub String);
 
@@ -124,12 +126,12 @@ impl FromStr for StorageEntry {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (disk, folder) =
-            text.split_once('=').ok_or("write DISK=DIR, for example vda=/srv/images")?;
+            text.split_once('=').ok_or("write DISK=DIR, for example vda=/srv/images; on Proxmox VE DISK=STORAGE, for example scsi0=local-lvm")?;
         if disk.is_empty() || !disk.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
             return Err("a disk is named as `drs vm show` shows it, for example vda".into());
         }
         if !folder.is_empty() {
-            remote_folder(folder)?;
+            remote_place(folder)?;
         }
         Ok(Self(disk.to_owned(), folder.to_owned()))
     }
@@ -142,6 +144,54 @@ pub(crate) fn remote_folder(text: &str) -> Result<String, String> {
         return Err("a folder on a host begins with / and contains no ..".into());
     }
     Ok(text.to_owned())
+}
+
+/// Where disks are kept on a host: a folder, or the id of a storage of Proxmox VE.
+pub(crate) fn remote_place(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return remote_folder(text);
+    }
+    let letter = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
+    let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    if !letter || !plain || text.len() > 100 {
+        return Err("a folder on a host begins with / and contains no ..; a storage id of Proxmox VE \
+                    begins with a letter and has letters, digits, - _ ."
+            .into());
+    }
+    Ok(text.to_owned())
+}
+
+/// A limit: so many bytes per second, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Rate(pub Option<NonZeroU64>);
+
+impl FromStr for Rate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        const RULE: &str = "write bytes per second as 500K, 50M or 2G (powers of 1024; at least \
+                            64K), or none";
+        const LEAST: u64 = 64 * 1024;
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let factor: u64 = match text.strip_prefix(digits).unwrap_or_default() {
+            "" => 1,
+            "K" | "KiB" => 1 << 10,
+            "M" | "MiB" => 1 << 20,
+            "G" | "GiB" => 1 << 30,
+            _ => return Err(RULE.into()),
+        };
+        let number: u64 = digits.parse().map_err(|_| RULE.to_owned())?;
+        let rate = number.checked_mul(factor).filter(|rate| *rate >= LEAST);
+        rate.and_then(NonZeroU64::new).map(|rate| Self(Some(rate))).ok_or_else(|| RULE.to_owned())
+    }
+}
+
+/// A policy's name.
+pub(crate) fn policy() -> impl TypedValueParser<Value = ReplacePolicy> {
+    PossibleValuesParser::new(ReplacePolicy::ASKABLE.map(ReplacePolicy::as_str))
+        .try_map(|name| name.parse::<ReplacePolicy>())
 }
 
 /// A fingerprint as OpenSSH writes it.

@@ -1,7 +1,7 @@
 //! `drs backup`
 
 use drs_hypervisor::VmDescription;
-use drs_model::{JobSpec, PowerState, VmRef};
+use drs_model::{Fault, FaultCode, JobSpec, PowerState, Transfer, TransferMethod, VmRef};
 use serde_json::json;
 
 use crate::args::jobs::BackupArgs;
@@ -18,20 +18,37 @@ pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outc
         Source::Pair(name) => place.backend.catalog.pair(&name).await?.source,
     };
     if args.dry_run {
-        return plan(place, output, &vm).await;
+        return plan(place, output, &vm, Transfer::from(&args.transport)).await;
     }
-    let preflight = async { protectable(&describe(place, &vm).await?, &vm) };
-    let spec = JobSpec::Backup { vm: vm.clone() };
+    let transfer = Transfer::from(&args.transport);
+    let preflight = async { ready(place, &vm, transfer).await.map(drop) };
+    let spec = JobSpec::Backup { vm: vm.clone(), transfer };
     let request = Request::new(args.submission.job_id(), spec);
     submission::run(place, output, &args.submission, request, preflight).await
 }
 
-async fn describe(place: &Place, vm: &VmRef) -> Outcome<VmDescription> {
-    Ok(place.driver(&vm.host).await?.describe(&vm.name).await?)
+/// What will be backed up, when nothing speaks against it.
+pub(super) async fn ready(
+    place: &Place,
+    vm: &VmRef,
+    transfer: Transfer,
+) -> Outcome<VmDescription> {
+    let driver = place.driver(&vm.host).await?;
+    if transfer.method == TransferMethod::Staged && driver.staging().is_none() {
+        return Err(Fault::permanent(
+            FaultCode::Unsupported,
+            format!("VMs of {} hosts cannot be staged as archives", driver.kind()),
+            "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
+        )
+        .into());
+    }
+    let description = driver.describe(&vm.name).await?;
+    protectable(&description, vm)?;
+    Ok(description)
 }
 
 fn protectable(description: &VmDescription, vm: &VmRef) -> Outcome<()> {
-    if description.spec.disks.iter().any(|disk| disk.protected) {
+    if !description.spec.contents().is_empty() {
         return Ok(());
     }
     Err(Failure::invalid(
@@ -40,9 +57,13 @@ fn protectable(description: &VmDescription, vm: &VmRef) -> Outcome<()> {
     ))
 }
 
-async fn plan(place: &Place, output: Output, vm: &VmRef) -> Outcome<Exit> {
-    let description = describe(place, vm).await?;
-    protectable(&description, vm)?;
+async fn plan(
+    place: &Place,
+    output: Output,
+    vm: &VmRef,
+    transfer: Transfer,
+) -> Outcome<Exit> {
+    let description = ready(place, vm, transfer).await?;
     let spec = &description.spec;
     let document = json!({
         "dry_run": true,

@@ -1,7 +1,10 @@
 //! `drs restore`
 
 use drs_hypervisor::{ImportPlan, ImportRequest, PlannedDisk};
-use drs_model::{Fault, FaultCode, JobId, JobSpec, ReplicationPair, RestoreTarget, VmRef};
+use drs_model::{
+    Fault, FaultCode, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget,
+    Transfer, TransferMethod, VmForm, VmRef,
+};
 use drs_vault::{StoredPoint, Vault};
 use serde::Serialize;
 
@@ -28,17 +31,19 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
         (None, None) => return Err(Fault::internal("neither --pair nor --to").into()),
     };
     let id = args.submission.job_id();
+    let transfer = Transfer::from(&args.transport);
     if args.dry_run {
-        let plan = plan(place, id, &point, &target).await?;
+        let plan = plan(place, id, &point.manifest, &target, transfer).await?;
         return shown(output, &point, &target, plan);
     }
-    let spec = JobSpec::Restore { point: point.manifest.id, target: target.clone() };
+    let spec = JobSpec::Restore { point: point.manifest.id, target: target.clone(), transfer };
     let latest_of = match &args.point {
         PointChoice::Latest | PointChoice::LatestOf(_) => Some(point.manifest.source.clone()),
         PointChoice::Id(_) => None,
     };
     let request = Request::new(id, spec).with_latest_of(latest_of);
-    let preflight = async { plan(place, id, &point, &target).await.map(drop) };
+    let preflight =
+        async { plan(place, id, &point.manifest, &target, transfer).await.map(drop) };
     submission::run(place, output, &args.submission, request, preflight).await
 }
 
@@ -84,11 +89,14 @@ fn pair_target(pair: &ReplicationPair, args: &RestoreArgs) -> RestoreTarget {
         vm.name = name.clone();
     }
     RestoreTarget {
+        // Under another name it is a copy beside the counterpart, not the counterpart.
+        pair: (vm == pair.target()).then(|| pair.name.clone()),
         vm,
         networks: pair.networks.clone(),
         storage: pair.storage.clone(),
         keep_macs: pair.keep_macs,
         start: args.start,
+        replace: args.replace,
     }
 }
 
@@ -109,18 +117,29 @@ fn free_target(to: &Target, args: &RestoreArgs, point: &StoredPoint) -> Outcome<
         storage: storage(&args.mapping),
         keep_macs: args.mapping.new_macs != Some(true),
         start: args.start,
+        replace: args.replace,
+        pair: None,
     })
 }
 
-async fn plan(
+/// What a restore would make, when nothing speaks against it.
+pub(super) async fn plan(
     place: &Place,
     id: JobId,
-    point: &StoredPoint,
+    point: &RecoveryPoint,
     target: &RestoreTarget,
+    transfer: Transfer,
 ) -> Outcome<ImportPlan> {
     let driver = place.driver(&target.vm.host).await?;
-    let request = ImportRequest { point: &point.manifest, target };
-    Ok(driver.plan_import(id, &request).await?)
+    if transfer.method == TransferMethod::Staged && driver.staging().is_none() {
+        return Err(Fault::permanent(
+            FaultCode::Unsupported,
+            format!("VMs of {} hosts cannot be staged as archives", driver.kind()),
+            "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
+        )
+        .into());
+    }
+    Ok(driver.plan_import(id, &ImportRequest { point, target }).await?)
 }
 
 /// A plan as `--json` shows it.
@@ -140,19 +159,54 @@ fn shown(
 ) -> Outcome<Exit> {
     let view = PlanView { dry_run: true, point: point.manifest.id, target, plan };
     output.answer(&view, || {
-        let headings = Table::new(["DISK", "SIZE", "FORMAT", "PATH"]);
-        let row = |table: Table, disk: &PlannedDisk| {
-            let size = units::bytes(disk.size_bytes);
-            table.row([disk.name.clone(), size, disk.format.clone(), disk.path.clone()])
-        };
-        let disks = view.plan.disks.iter().fold(headings, row);
-        let remarks: String =
-            view.plan.remarks.iter().map(|remark| format!("- {}\n", plain(remark))).collect();
-        let then = if target.start { ", and start it" } else { "" };
         format!(
-            "would make {} from recovery point {} of {}{then}\n\n{disks}\n{remarks}",
-            target.vm, view.point, point.manifest.source
+            "would make {} from recovery point {} of {}\n\n{}",
+            made(target, &view.plan),
+            view.point,
+            point.manifest.source,
+            plan_text(target, &view.plan)
         )
     })?;
     Ok(Exit::Success)
+}
+
+/// The VM that a plan makes.
+pub(super) fn made(target: &RestoreTarget, plan: &ImportPlan) -> VmRef {
+    VmRef { host: target.vm.host.clone(), name: plan.name.clone() }
+}
+
+/// A plan as a person reads it: disks, what becomes of a VM that is there, and remarks.
+pub(super) fn plan_text(target: &RestoreTarget, plan: &ImportPlan) -> String {
+    let what = match plan.form {
+        VmForm::Machine => "DISK",
+        VmForm::Container => "VOLUME",
+    };
+    let headings = Table::new([what, "SIZE", "FORMAT", "PLACE"]);
+    let row = |table: Table, disk: &PlannedDisk| {
+        let size = units::bytes(disk.size_bytes);
+        table.row([disk.name.clone(), size, disk.format.clone(), disk.path.clone()])
+    };
+    let mut text = format!("{}\n", plan.disks.iter().fold(headings, row));
+    if let Some(old) = &plan.replaces {
+        let fate = match old.policy {
+            ReplacePolicy::Keep => "stays as it is".to_owned(),
+            ReplacePolicy::StopAndKeep => {
+                format!("is shut down when the new VM is ready, and kept as {}", old.aside)
+            }
+            ReplacePolicy::DestroyAfterProof => {
+                "is shut down when the new VM is ready, and destroyed when that has proven itself"
+                    .to_owned()
+            }
+            ReplacePolicy::RefreshCopy => {
+                "is a copy of ours: it is destroyed when the new VM has proven itself".to_owned()
+            }
+        };
+        text.push_str(&format!("- {} is there already and {fate}\n", old.name));
+    }
+    let then = if target.start { "it is started" } else { "it is not started" };
+    text.push_str(&format!("- {then}\n"));
+    for remark in &plan.remarks {
+        text.push_str(&format!("- {}\n", plain(remark)));
+    }
+    text
 }

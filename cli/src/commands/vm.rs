@@ -8,7 +8,7 @@ use crate::args::catalog::VmCommand;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::output::table::{Table, sheet};
-use crate::output::{Output, units};
+use crate::output::{Output, plain, units};
 use crate::place::Place;
 
 pub(super) async fn run(place: &Place, output: Output, command: VmCommand) -> Outcome<Exit> {
@@ -21,9 +21,16 @@ pub(super) async fn run(place: &Place, output: Output, command: VmCommand) -> Ou
 async fn list(place: &Place, output: Output, host: HostName) -> Outcome<Exit> {
     let vms = place.driver(&host).await?.inventory().await?;
     output.answer(&vms, || {
-        let headings = Table::new(["NAME", "STATE", "ID"]);
+        let headings = Table::new(["NAME", "STATE", "LABEL", "FORM", "ID"]);
         let row = |table: Table, vm: &VmSummary| {
-            table.row([vm.name.to_string(), vm.power.to_string(), vm.native_id.clone()])
+            let label = if vm.label.is_empty() { "-" } else { &vm.label };
+            table.row([
+                vm.name.to_string(),
+                vm.power.to_string(),
+                plain(label),
+                vm.form.to_string(),
+                vm.native_id.clone(),
+            ])
         };
         vms.iter().fold(headings, row).to_string()
     })?;
@@ -50,6 +57,8 @@ fn text(view: &VmView) -> String {
     let head = sheet([
         ("VM", view.vm.to_string()),
         ("state", view.description.power.to_string()),
+        ("label", if spec.label.is_empty() { "-".to_owned() } else { plain(&spec.label) }),
+        ("form", spec.form.to_string()),
         ("id", spec.native_id.clone()),
         ("CPUs", spec.vcpus.to_string()),
         ("memory", units::bytes(spec.memory_mib.saturating_mul(1024 * 1024))),

@@ -1,0 +1,126 @@
+//! `drs replicate`
+
+use drs_hypervisor::{ImportPlan, VmDescription};
+use drs_model::{
+    Consistency, DiskContent, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair,
+    RestoreTarget, Transfer, TransferMethod,
+};
+use drs_runtime::clock;
+use serde::Serialize;
+
+use super::{backup, restore};
+use crate::args::jobs::ReplicateArgs;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::output::{Output, units};
+use crate::place::Place;
+use crate::submission::{self, Request};
+
+pub(super) async fn run(place: &Place, output: Output, args: ReplicateArgs) -> Outcome<Exit> {
+    let pair = place.backend.catalog.pair(&args.pair).await?;
+    let transfer = Transfer::from(&args.transport);
+    let id = args.submission.job_id();
+    let wanted = Wanted { id, target: counterpart(&pair, &args), pair, transfer };
+    if args.dry_run {
+        return wanted.shown(place, output).await;
+    }
+    let spec = JobSpec::Replicate {
+        source: wanted.pair.source.clone(),
+        target: wanted.target.clone(),
+        transfer,
+    };
+    let preflight = async { wanted.plan(place).await.map(drop) };
+    let request = Request::new(id, spec);
+    submission::run(place, output, &args.submission, request, preflight).await
+}
+
+fn counterpart(pair: &ReplicationPair, args: &ReplicateArgs) -> RestoreTarget {
+    RestoreTarget {
+        vm: pair.target(),
+        networks: pair.networks.clone(),
+        storage: pair.storage.clone(),
+        keep_macs: pair.keep_macs,
+        start: args.start,
+        replace: Some(args.replace.unwrap_or(ReplacePolicy::RefreshCopy)),
+        pair: Some(pair.name.clone()),
+    }
+}
+
+/// A replication that is asked for.
+struct Wanted {
+    id: JobId,
+    pair: ReplicationPair,
+    target: RestoreTarget,
+    transfer: Transfer,
+}
+
+/// A plan as `--json` shows it.
+#[derive(Serialize)]
+struct PlanView<'a> {
+    dry_run: bool,
+    source: &'a drs_model::VmRef,
+    target: &'a RestoreTarget,
+    transfer: Transfer,
+    plan: ImportPlan,
+}
+
+impl Wanted {
+    /// What would be made, when nothing speaks against it.
+    async fn plan(&self, place: &Place) -> Outcome<(VmDescription, ImportPlan)> {
+        // Which side can be staged is the job's own choice: each does what it can.
+        let streamed = Transfer { method: TransferMethod::Stream, ..self.transfer };
+        let source = &self.pair.source;
+        let description = backup::ready(place, source, streamed).await?;
+        let kind = place.driver(&source.host).await?.kind();
+        let point = self.expected(&description, kind);
+        let plan = restore::plan(place, self.id, &point, &self.target, streamed).await?;
+        Ok((description, plan))
+    }
+
+    /// The point that the job would make, as far as it is known before.
+    fn expected(
+        &self,
+        description: &VmDescription,
+        hypervisor: drs_model::HypervisorKind,
+    ) -> RecoveryPoint {
+        let contents = description.spec.contents().into_iter();
+        RecoveryPoint {
+            id: self.id.into(),
+            source: self.pair.source.clone(),
+            hypervisor,
+            consistent_at: clock::now(),
+            completed_at: clock::now(),
+            consistency: Consistency::Crash,
+            spec: description.spec.clone(),
+            native_config: description.native_config.clone(),
+            disks: contents
+                .map(|content| DiskContent {
+                    name: content.name,
+                    size_bytes: content.size_bytes.unwrap_or_default(),
+                    data_bytes: 0,
+                    stored_bytes: 0,
+                    digest: String::new(),
+                })
+                .collect(),
+        }
+    }
+
+    async fn shown(&self, place: &Place, output: Output) -> Outcome<Exit> {
+        let (description, plan) = self.plan(place).await?;
+        let (source, target) = (&self.pair.source, &self.target);
+        let view = PlanView { dry_run: true, source, target, transfer: self.transfer, plan };
+        output.answer(&view, || {
+            let how = match self.transfer.method {
+                TransferMethod::Stream => "one read feeds the vault and the counterpart",
+                TransferMethod::Staged => "first the recovery point, then the counterpart from it",
+            };
+            format!(
+                "would back {source} up ({}) and make {} from it: {how}\n\n{}",
+                units::bytes(description.spec.protected_bytes()),
+                restore::made(target, &view.plan),
+                restore::plan_text(target, &view.plan)
+            )
+        })?;
+        Ok(Exit::Success)
+    }
+}
