@@ -17,6 +17,14 @@ pub enum DriverError {
         /// A name on that host that looks like it, if any.
         similar: Option<String>,
     },
+    /// The VM is on another node of the host's cluster.
+    #[error("{vm} is on node {node} of the cluster now")]
+    Elsewhere {
+        /// Which.
+        vm: VmRef,
+        /// The node that has it.
+        node: String,
+    },
     /// A VM or disk is there already.
     #[error("{what} exists already on host {host}")]
     AlreadyExists {
@@ -101,6 +109,14 @@ impl DriverError {
                     format!("List the host's VMs with `drs vm list {}`.{hint}", vm.host),
                 )
             }
+            Self::Elsewhere { vm, node } => Fault::permanent(
+                FaultCode::VmNotFound,
+                text,
+                format!(
+                    "Name it on the host that stands for node {node} (`drs host add` if there is none yet), or move it back: `qm migrate {} NODE`.",
+                    vm.name
+                ),
+            ),
             Self::AlreadyExists { .. } => Fault::permanent(
                 FaultCode::AlreadyExists,
                 text,

@@ -29,6 +29,7 @@ mod import;
 mod inventory;
 mod load;
 mod log;
+mod native;
 mod node;
 mod paths;
 mod plan;
@@ -48,6 +49,7 @@ use drs_model::{
 };
 use drs_transport::{Argv, HostGuard, Output, Remote};
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 
 use crate::{
     Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
@@ -62,6 +64,8 @@ pub struct ProxmoxDriver {
     host: Host,
     remote: Arc<dyn Remote>,
     guard: Arc<dyn HostGuard>,
+    /// The node's name, asked once.
+    node: OnceCell<String>,
     /// Streams that were opened and not read yet.
     streams: Mutex<HashMap<JobId, export::OpenStream>>,
 }
@@ -70,7 +74,7 @@ impl ProxmoxDriver {
     /// The driver of a node that is reached through `remote` and guarded by `guard`.
     #[must_use]
     pub fn new(host: Host, remote: Arc<dyn Remote>, guard: Arc<dyn HostGuard>) -> Self {
-        Self { host, remote, guard, streams: Mutex::default() }
+        Self { host, remote, guard, node: OnceCell::new(), streams: Mutex::default() }
     }
 
     fn vm_ref(&self, name: &VmName) -> VmRef {
@@ -178,8 +182,7 @@ impl Driver for ProxmoxDriver {
     }
 
     async fn describe(&self, vm: &VmName) -> Result<VmDescription, DriverError> {
-        let guest = self.locate(&self.vm_ref(vm)).await?;
-        self.examine(&guest).await
+        Ok(self.locate(&self.vm_ref(vm)).await?.description())
     }
 
     async fn power(

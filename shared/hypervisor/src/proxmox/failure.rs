@@ -54,7 +54,9 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
 pub(super) fn failure(host: &Host, vm: Option<&VmRef>, what: &str, output: &Output) -> DriverError {
     let reason = reason(&format!("{}\n{}", output.text(), output.stderr));
     match (output.code, vm) {
-        (EXIT_EXISTS, _) => DriverError::AlreadyExists { what: reason, host: host.name.to_string() },
+        (EXIT_EXISTS, _) => {
+            DriverError::AlreadyExists { what: reason, host: host.name.to_string() }
+        }
         (EXIT_BUSY | EXIT_POWER, Some(vm)) => DriverError::Busy { vm: vm.clone(), reason },
         _ => meaning(host, vm, what, reason),
     }
@@ -78,9 +80,9 @@ fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> Drive
             DriverError::VmNotFound { vm: vm.clone(), similar: None }
         }
         (Some(Complaint::Forbidden), _) => DriverError::PermissionDenied { host, what, reason },
-        (Some(Complaint::Missing), _) => DriverError::Unsupported(format!(
-            "host {host} lacks a tool for {what}: {reason}"
-        )),
+        (Some(Complaint::Missing), _) => {
+            DriverError::Unsupported(format!("host {host} lacks a tool for {what}: {reason}"))
+        }
         (Some(Complaint::Wrong), _) => {
             DriverError::Invalid(format!("{what} on host {host}: {reason}"))
         }

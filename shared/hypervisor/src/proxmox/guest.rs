@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use drs_model::{PowerState, VmForm, VmName};
+use drs_model::{PowerState, VmForm, VmRef};
+
+use super::config;
+use super::native::Native;
+use crate::{DriverError, VmDescription};
 
 /// The number of a guest, 100 to 999999999.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,25 +75,52 @@ pub(super) fn words(form: VmForm) -> Words {
 /// A guest that stands on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Guest {
+    /// Its number as a name, with the host.
+    pub(super) vm: VmRef,
     pub(super) vmid: Vmid,
-    /// Its VMID as a name.
-    pub(super) name: VmName,
-    pub(super) form: VmForm,
     pub(super) power: PowerState,
-    /// Its guest name; empty when it has none.
-    pub(super) label: String,
-    /// Its configuration is locked by this (`backup`, `migrate`); empty when it is not.
+    /// What its configuration is locked by (`backup`, `migrate`); empty when it is not.
     pub(super) lock: String,
+    /// Form, configuration and firewall rules.
+    pub(super) native: Native,
 }
 
 impl Guest {
     pub(super) fn words(&self) -> Words {
-        words(self.form)
+        words(self.native.form)
     }
 
-    /// `qemu/112` or `lxc/200`.
-    pub(super) fn native_id(&self) -> String {
-        format!("{}/{}", self.words().kind, self.vmid)
+    /// The guest in the terms of the port.
+    pub(super) fn description(&self) -> VmDescription {
+        let native = &self.native;
+        VmDescription {
+            spec: config::spec(&self.vm.name, self.vmid, native.form, &native.config),
+            power: self.power,
+            native_config: native.text(),
+        }
+    }
+
+    /// Refuses a guest that Proxmox has locked for something.
+    pub(super) fn demand_unlocked(&self) -> Result<(), DriverError> {
+        match self.lock.as_str() {
+            "" => Ok(()),
+            lock => Err(DriverError::Busy {
+                vm: self.vm.clone(),
+                reason: format!("Proxmox has locked it ({lock})"),
+            }),
+        }
+    }
+}
+
+/// Whether a guest runs, in the words of `qm status` and of the API.
+pub(super) fn power_state(word: &str) -> PowerState {
+    match word {
+        "running" => PowerState::Running,
+        "stopped" => PowerState::Off,
+        // `prelaunch` is a machine that was off and that vzdump has started to read its disks.
+        "paused" | "suspended" | "prelaunch" | "io-error" | "inmigrate" | "postmigrate"
+        | "finish-migrate" | "save-vm" | "restore-vm" => PowerState::Paused,
+        _ => PowerState::Broken,
     }
 }
 
