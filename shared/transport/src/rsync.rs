@@ -14,6 +14,9 @@
 //! The names reach rsync and the host as they are: rsync's own escaping and the environment of this
 //! process are kept out of it, and the relay's SSH side quotes every argument. The price: rsync does not
 //! check whether a host sends the file that was asked for; the size, and the caller's digest, do.
+//!
+//! This machine needs rsync 3.2.3 or newer in `/usr/local/bin`, `/usr/bin` or `/bin`; a host one on its
+//! login's path.
 
 use std::fs::Metadata;
 use std::io;
@@ -116,14 +119,20 @@ impl Rsync {
         let options =
             child::options(&self.rsh, relay.socket(), (present < total).then_some(present));
         let paths = [&route.source, &route.target].map(|end| end.argument(route.remote));
-        let mut child = Child::start(options.into_iter().map(Into::into).chain(paths))?;
-        let ended = child.watch(|present| progress(Progress { present, total })).await?;
+        let mut child = Child::start(options.into_iter().chain(paths))?;
+        let mut last = None;
+        let mut tell = |present| {
+            if last.replace(present) != Some(present) {
+                progress(Progress { present, total });
+            }
+        };
+        let ended = child.watch(&mut tell).await?;
         let Ended { code: Some(0), .. } = ended else {
             return Err(error::classify(route, ended, relay.ended()));
         };
         match route.size(&route.target).await? {
             Some(found) if found == total => {
-                progress(Progress { present: total, total });
+                tell(total);
                 Ok(Moved { file_bytes: total, wire_bytes: relay.bytes() })
             }
             found => Err(route.incomplete(total, found.unwrap_or(0))),
@@ -179,6 +188,13 @@ impl Route<'_> {
 
     fn missing(&self, end: &End<'_>) -> RsyncError {
         RsyncError::Missing { side: self.side(end), path: end.path() }
+    }
+
+    /// The file should come into a directory that is not there.
+    fn no_directory(&self) -> RsyncError {
+        let path = self.target.path();
+        let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory).to_owned();
+        RsyncError::Missing { side: self.side(&self.target), path: directory }
     }
 
     fn no_file(&self, end: &End<'_>) -> RsyncError {

@@ -32,6 +32,8 @@ pub(super) fn options(rsh: &Path, socket: &Path, beginning: Option<u64>) -> Vec<
     let mut options = vec![shell, format!("--timeout={timeout}").into()];
     // Without --ignore-times a file of the right size and time is taken for the right one.
     options.extend(["--inplace", "--ignore-times", "--perms", "--chmod=F600"].map(Into::into));
+    // Else the host's words come last, and rsync ends its remote shell before they are there.
+    options.push("--stderr=client".into());
     options.extend(["--info=progress2", "--no-human-readable", "--outbuf=L"].map(Into::into));
     if beginning.is_some_and(|bytes| bytes > 0) {
         options.push("--append-verify".into());

@@ -171,6 +171,11 @@ impl RsyncError {
                 FaultCode::Internal,
                 "Check the directory for temporary files and the paths on the machine that runs drs.",
             ),
+            Self::Failed { code: 1 | 2 | 4 | 6, .. } => permanent(
+                FaultCode::Unsupported,
+                "Use rsync 3.2.3 or newer on the machine that runs drs, and see to it that nothing on the host \
+                 writes to standard output at login (look at /root/.bashrc).",
+            ),
             Self::Failed { .. } => transient(
                 FaultCode::HypervisorFailed,
                 "Read what rsync said; exit codes are explained in `man rsync`.",
@@ -178,6 +183,11 @@ impl RsyncError {
         }
     }
 }
+
+/// A source that went away after rsync had listed it.
+const VANISHED: &str = "file has vanished";
+/// What is not there.
+const GONE: [&str; 2] = ["No such file or directory", VANISHED];
 
 /// The error that rsync's end stands for.
 pub(super) fn classify(
@@ -194,20 +204,22 @@ pub(super) fn classify(
     }
     let reason = brief(&rsync.said);
     // Only where a file is written can a disk be full.
-    if says(&rsync.said, &["No space left on device", "Disk quota exceeded"]) {
+    if says(&rsync.said, &["No space left on device", "Disk quota exceeded"]).is_some() {
         let (side, path) = (route.side(&route.target), route.target.path());
         return RsyncError::Full { side, path };
     }
-    let of_source = says(&rsync.said, &["[sender]", "[Sender]", "file has vanished"]);
-    let end = if of_source { &route.source } else { &route.target };
-    if says(&rsync.said, &["Permission denied", "Read-only file system", "not permitted"]) {
+    let denied = ["Permission denied", "Read-only file system", "Operation not permitted"];
+    if let Some(line) = says(&rsync.said, &denied) {
+        let end = if of_source(line) { &route.source } else { &route.target };
         return RsyncError::Denied { side: route.side(end), reason };
     }
     match rsync.code {
-        Some(3 | 11 | 23 | 24)
-            if says(&rsync.said, &["No such file or directory", "has vanished"]) =>
-        {
-            route.missing(end)
+        Some(3 | 11 | 23 | 24) if let Some(line) = says(&rsync.said, &GONE) => {
+            if of_source(line) {
+                route.missing(&route.source)
+            } else {
+                route.no_directory()
+            }
         }
         // The stream ended, errors of sockets, pipes and children, silence, the remote shell's end.
         None | Some(10 | 12 | 14 | 20..=22 | 30 | 35 | 255) => RsyncError::Broken { host, reason },
@@ -219,14 +231,20 @@ pub(super) fn classify(
 pub(super) fn refused_by_host(route: &Route<'_>, answer: &Output) -> RsyncError {
     let host = route.remote.host().clone();
     let reason = brief(&answer.stderr);
-    if says(&answer.stderr, &["Permission denied"]) {
+    if answer.stderr.contains("Permission denied") {
         return RsyncError::Denied { side: Side::Host(host), reason };
     }
     RsyncError::Failed { host, code: answer.code, reason }
 }
 
-fn says(text: &str, any: &[&str]) -> bool {
-    any.iter().any(|part| text.contains(part))
+/// The first line that says one of these.
+fn says<'a>(text: &'a str, any: &[&str]) -> Option<&'a str> {
+    text.lines().find(|line| any.iter().any(|part| line.contains(part)))
+}
+
+/// Whether the side that reads the file says this.
+fn of_source(line: &str) -> bool {
+    ["[sender]", "[Sender]", VANISHED].iter().any(|mark| line.contains(mark))
 }
 
 /// Its words in one line of at most 500 characters.
