@@ -32,3 +32,10 @@ check: ## Format, lints, documentation, architecture, licences: all that must ho
 .PHONY: bench
 bench: ## Measure: jobs per second, latency, throughput against the bare tools, memory
 	@tests/lab/bench
+
+.PHONY: fuzz
+fuzz: ## Feed the reader of VMA archives anything, for 10 minutes (needs a nightly toolchain; installs cargo-fuzz once)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	mkdir -p shared/vma/fuzz/corpus/archive
+	cd shared/vma && cargo +nightly fuzz run -s none archive fuzz/corpus/archive fuzz/seeds/archive -- \
+	    -max_total_time=600 -rss_limit_mb=512 -max_len=160000 -print_final_stats=1

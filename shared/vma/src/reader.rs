@@ -20,6 +20,10 @@ const BUFFERS: usize = 3;
 /// The longest data part of an extent.
 const EXTENT_DATA_MAX: usize = SLOTS * CLUSTER;
 
+/// Up to this many bytes an extent gets memory of its own, so that whoever keeps pieces of extents
+/// that hold little keeps little.
+const SMALL: usize = 256 << 10;
+
 /// A piece of a disk that is not a hole. Data that no piece covers reads as zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Piece {
@@ -27,8 +31,8 @@ pub struct Piece {
     pub device: u8,
     /// Where it begins on the device, in bytes; a multiple of 4096.
     pub offset: u64,
-    /// The bytes: at most 1 MiB, never beyond the device's size. It shares the memory of its
-    /// extent (up to 4 MiB), which is used again once all its pieces are dropped.
+    /// The bytes: at most 1 MiB, never beyond the device's size. It keeps the memory of its
+    /// whole extent (up to 3.7 MiB): a caller that gathers pieces should copy what it keeps.
     pub data: Bytes,
 }
 
@@ -170,7 +174,7 @@ impl<R: Read> Reader<R> {
 
     fn read_data(&mut self, wanted: usize) -> Result<Bytes, VmaError> {
         let start = self.at;
-        let mut buffer = self.buffer();
+        let mut buffer = self.buffer(wanted);
         let got = match buffer.get_mut(..wanted) {
             Some(part) => self.fill(part)?,
             None => 0,
@@ -181,14 +185,18 @@ impl<R: Read> Reader<R> {
         self.totals.data_bytes += wanted as u64;
         let buffer = buffer.freeze();
         let data = buffer.slice(..wanted);
-        if self.buffers.len() < BUFFERS {
+        if buffer.len() == EXTENT_DATA_MAX && self.buffers.len() < BUFFERS {
             self.buffers.push_back(buffer);
         }
         Ok(data)
     }
 
-    /// A buffer of the full length, if possible one that was used before.
-    fn buffer(&mut self) -> BytesMut {
+    /// A buffer for so many bytes: a small one, or one of the full length, if possible one that was
+    /// used before.
+    fn buffer(&mut self, wanted: usize) -> BytesMut {
+        if wanted <= SMALL {
+            return BytesMut::zeroed(wanted);
+        }
         for _ in 0..self.buffers.len() {
             match self.buffers.pop_front().unwrap_or_default().try_into_mut() {
                 Ok(buffer) => return buffer,
