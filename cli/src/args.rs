@@ -1,5 +1,6 @@
 //! The command line: what can be said, and its help.
 
+pub(crate) mod archive;
 pub(crate) mod catalog;
 pub(crate) mod jobs;
 pub(crate) mod values;
@@ -79,6 +80,17 @@ pub(crate) struct Globals {
     pub json: bool,
 }
 
+/// How rsync calls its remote shell.
+#[derive(Debug, Args)]
+pub(crate) struct RshArgs {
+    /// The socket of the transfer
+    #[arg(long)]
+    pub socket: PathBuf,
+    /// The host, and the command on it
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub words: Vec<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make the data directory and the vault
@@ -97,6 +109,9 @@ pub(crate) enum Command {
     /// Hypervisor hosts
     #[command(subcommand, arg_required_else_help = true)]
     Host(catalog::HostCommand),
+    /// Sites: places whose hosts fail together and share a line
+    #[command(subcommand, arg_required_else_help = true)]
+    Site(catalog::SiteCommand),
     /// VMs on a host
     #[command(subcommand, arg_required_else_help = true)]
     Vm(catalog::VmCommand),
@@ -118,6 +133,12 @@ pub(crate) enum Command {
     /// Start, shut down or stop a VM
     #[command(subcommand, arg_required_else_help = true)]
     Power(jobs::PowerCommand),
+    /// Proxmox VE's backup archives as files: look into them, prove, extract and make them
+    #[command(subcommand, arg_required_else_help = true)]
+    Archive(archive::ArchiveCommand),
+    /// What rsync starts as its remote shell: a way onto this program's own SSH connection
+    #[command(hide = true)]
+    Rsh(RshArgs),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  drs completions bash > /etc/bash_completion.d/drs")]
     Completions {

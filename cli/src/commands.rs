@@ -1,5 +1,6 @@
 //! The commands: each takes what was said on the command line and answers.
 
+mod archive;
 mod backup;
 mod completions;
 mod host;
@@ -11,6 +12,7 @@ mod power;
 mod replicate;
 mod restore;
 mod serve;
+mod site;
 mod vm;
 
 use clap::CommandFactory;
@@ -31,6 +33,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Outcome<Exit> {
     };
     match command {
         Command::Init { vault } => init::run(globals, output, vault),
+        Command::Archive(command) => archive::run(output, command),
         Command::Completions { shell } => completions::run(output, shell),
         Command::Serve => serve::run(open(globals, Log::AsConfigured)?, output).await,
         other => with_place(open(globals, Log::WhatMatters)?, output, other).await,
@@ -40,6 +43,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Outcome<Exit> {
 async fn with_place(place: Place, output: Output, command: Command) -> Outcome<Exit> {
     match command {
         Command::Host(command) => host::run(&place, output, command).await,
+        Command::Site(command) => site::run(&place, output, command).await,
         Command::Vm(command) => vm::run(&place, output, command).await,
         Command::Pair(command) => pair::run(&place, output, command).await,
         Command::Backup(args) => backup::run(&place, output, args).await,
@@ -48,7 +52,11 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
         Command::Point(command) => point::run(&place, output, command).await,
         Command::Job(command) => job::run(&place, output, command).await,
         Command::Power(command) => power::run(&place, output, command).await,
-        Command::Init { .. } | Command::Serve | Command::Completions { .. } => {
+        Command::Init { .. }
+        | Command::Serve
+        | Command::Archive(_)
+        | Command::Rsh(_)
+        | Command::Completions { .. } => {
             Err(drs_model::Fault::internal("this command needs no data directory").into())
         }
     }

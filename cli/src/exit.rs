@@ -54,8 +54,8 @@ impl Exit {
             Self::JobCancelled => (8, "the job was cancelled"),
             Self::NeedsOperator => (9, "the job waits for a decision"),
             Self::DataDir => (10, "the data directory or the vault is missing, newer or unusable"),
-            Self::PointDamaged => (11, "the recovery point is damaged"),
-            Self::NoSpace => (12, "no space left on a host or in the vault"),
+            Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
+            Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
             Self::Interrupted => (130, "interrupted; an unfinished job goes on later"),
         }
     }
@@ -90,8 +90,8 @@ impl Exit {
             F::HypervisorFailed | F::Fenced | F::Vanished | F::AttemptsExhausted => Self::JobFailed,
             F::Cancelled => Self::JobCancelled,
             F::VaultFailed | F::StoreFailed | F::DataTooNew | F::NotInitialised => Self::DataDir,
-            F::PointDamaged => Self::PointDamaged,
-            F::HostFull | F::VaultFull => Self::NoSpace,
+            F::PointDamaged | F::ArchiveDamaged => Self::PointDamaged,
+            F::HostFull | F::VaultFull | F::DiskFull => Self::NoSpace,
             F::Internal => Self::Internal,
         }
     }

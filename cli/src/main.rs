@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::Cli;
+use args::{Cli, Command};
 use exit::Exit;
 use failure::Outcome;
 use output::Output;
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return refused(&error),
     };
+    if let Some(Command::Rsh(args)) = &cli.command {
+        return ExitCode::from(drs_transport::relay::rsh(&args.socket, &args.words));
+    }
     let output = Output::new(cli.globals.json);
     ended(output, run(cli, output))
 }

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use drs_backend::{Backend, BackendError, Catalog};
 use drs_backend_sqlite::SqliteBackend;
 use drs_hypervisor::libvirt::LibvirtDriver;
+use drs_hypervisor::proxmox::ProxmoxDriver;
 use drs_hypervisor::simulated::SimulatedDriver;
 use drs_hypervisor::{Driver, DriverError, Drivers};
 use drs_model::{Fault, Host, HostName, HypervisorKind};
@@ -41,18 +42,28 @@ pub(crate) fn driver(host: Host, simulated: &Path) -> Result<Arc<dyn Driver>, Dr
     match host.kind {
         HypervisorKind::Simulated => Ok(Arc::new(SimulatedDriver::open(host, simulated)?)),
         HypervisorKind::Libvirt => {
-            let remote = Arc::new(SshRemote::new(SshConfig {
-                host: host.name.clone(),
-                address: host.address.clone(),
-                key_file: host.key_file.as_ref().map(PathBuf::from),
-                agent_socket: environment::ssh_agent(),
-                pinned: host.host_keys.clone(),
-                connect_timeout: SshConfig::CONNECT_TIMEOUT,
-            })?);
-            let guard = Arc::new(ShellGuard::new(remote.clone()));
+            let (remote, guard) = reached(&host)?;
             Ok(Arc::new(LibvirtDriver::new(host, remote, guard)))
         }
+        HypervisorKind::Proxmox => {
+            let (remote, guard) = reached(&host)?;
+            Ok(Arc::new(ProxmoxDriver::new(host, remote, guard)))
+        }
     }
+}
+
+/// A host over SSH, and its guard.
+fn reached(host: &Host) -> Result<(Arc<SshRemote>, Arc<ShellGuard>), DriverError> {
+    let remote = Arc::new(SshRemote::new(SshConfig {
+        host: host.name.clone(),
+        address: host.address.clone(),
+        key_file: host.key_file.as_ref().map(PathBuf::from),
+        agent_socket: environment::ssh_agent(),
+        pinned: host.host_keys.clone(),
+        connect_timeout: SshConfig::CONNECT_TIMEOUT,
+    })?);
+    let guard = Arc::new(ShellGuard::new(remote.clone()));
+    Ok((remote, guard))
 }
 
 /// A driver, and the description that it was made from.

@@ -31,6 +31,12 @@ Example:
         #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint)]
         accept_key: Option<String>,
     },
+    /// Change how a host is used: what is not named stays as it is
+    #[command(after_help = "\
+Examples:
+  drs host edit dc1 --bandwidth 50M --slots 4
+  drs host edit dc1 --bandwidth none")]
+    Edit(HostEditArgs),
     /// Remove a host that no pair and no unfinished job names; its recovery points stay
     #[command(after_help = "Example:\n  drs host remove dc1")]
     Remove {
@@ -72,6 +78,47 @@ pub(crate) struct HostAddArgs {
     /// The fingerprint of the host's SSH key, when you know that it is the right one
     #[arg(long, value_name = "SHA256:...", value_parser = values::fingerprint)]
     pub accept_key: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HostEditArgs {
+    /// The host
+    pub name: HostName,
+    /// user@address:port for SSH, or a simulated host's description
+    #[arg(long)]
+    pub address: Option<String>,
+    /// SSH private key on this machine
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<std::path::PathBuf>,
+    /// Where restored disks go: a folder on the host, on Proxmox VE a storage's id
+    #[arg(long, value_name = "DIR|STORAGE", value_parser = values::remote_place)]
+    pub images: Option<String>,
+    /// Folder on the host for archives on their way (Proxmox VE)
+    #[arg(long, value_name = "DIR", value_parser = values::remote_folder)]
+    pub dump_dir: Option<String>,
+    /// How many jobs may move data on it at one time
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=i64::from(Host::SLOTS_MAX)))]
+    pub slots: Option<u32>,
+    /// Most bytes per second that jobs move from and to it together, for example 50M, or none
+    #[arg(long, value_name = "RATE")]
+    pub bandwidth: Option<Rate>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SiteCommand {
+    /// List the sites
+    #[command(after_help = "Example:\n  drs site list")]
+    List,
+    /// Say how a site is used
+    #[command(after_help = "Example:\n  drs site edit dc --bandwidth 100M")]
+    Edit {
+        /// The site
+        name: SiteName,
+        /// Most bytes per second that jobs move from and to its hosts together, for example 100M, or
+        /// none; counted in each drs process that runs jobs
+        #[arg(long, value_name = "RATE")]
+        bandwidth: Rate,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,12 +1,14 @@
 //! `drs host`
 
+use std::path::Path;
+
 use drs_hypervisor::{DriverError, HostReport};
-use drs_model::{Fault, FaultCode, Host, HostName};
+use drs_model::{Fault, FaultCode, Host, HostName, HypervisorKind};
 use drs_runtime::environment;
 use drs_transport::{Argv, TransportError};
 use serde::Serialize;
 
-use crate::args::catalog::{HostAddArgs, HostCommand};
+use crate::args::catalog::{HostAddArgs, HostCommand, HostEditArgs};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::table::{Table, sheet};
@@ -19,6 +21,7 @@ pub(super) async fn run(place: &Place, output: Output, command: HostCommand) -> 
         HostCommand::Add(args) => add(place, output, args).await,
         HostCommand::List => list(place, output).await,
         HostCommand::Check { name, accept_key } => check(place, output, name, accept_key).await,
+        HostCommand::Edit(args) => edit(place, output, args).await,
         HostCommand::Remove { name } => remove(place, output, name).await,
     }
 }
@@ -71,26 +74,72 @@ async fn add(place: &Place, output: Output, args: HostAddArgs) -> Outcome<Exit> 
 }
 
 fn described(args: &HostAddArgs) -> Outcome<Host> {
-    let key_file = match &args.key {
-        None => None,
-        Some(path) => {
-            let path = absolute(path)?;
-            let text = path.to_str().ok_or_else(|| {
-                Failure::invalid("the key's path is no text in UTF-8", "Choose another path.")
-            })?;
-            Some(text.to_owned())
-        }
-    };
-    Ok(Host {
+    let host = Host {
         name: args.name.clone(),
         site: args.site.clone(),
         kind: args.driver,
         address: args.address.clone(),
-        key_file,
+        key_file: args.key.as_deref().map(key_file).transpose()?,
         host_keys: args.accept_key.clone().into_iter().collect(),
         image_dir: args.images.clone(),
+        dump_dir: args.dump_dir.clone(),
         slots: args.slots,
-    })
+        bytes_per_second: args.bandwidth.and_then(|rate| rate.0),
+    };
+    places_fit(&host)?;
+    Ok(host)
+}
+
+fn key_file(path: &Path) -> Outcome<String> {
+    let path = absolute(path)?;
+    let text = path.to_str().ok_or_else(|| {
+        Failure::invalid("the key's path is no text in UTF-8", "Choose another path.")
+    })?;
+    Ok(text.to_owned())
+}
+
+/// Restored disks go into a folder, or on Proxmox VE into a storage.
+fn places_fit(host: &Host) -> Outcome<()> {
+    let folder = host.image_dir.as_ref().map(|images| images.starts_with('/'));
+    match (host.kind, folder) {
+        (HypervisorKind::Proxmox, Some(true)) => Err(Failure::invalid(
+            format!("{} runs Proxmox VE: restored disks go into a storage, not a folder", host.name),
+            "Name a storage's id with `--images`, for example local-lvm (`pvesm status` lists them).",
+        )),
+        (HypervisorKind::Libvirt, Some(false)) => Err(Failure::invalid(
+            format!("{} runs libvirt: restored disks go into a folder", host.name),
+            "Name a folder with `--images`, for example /var/lib/libvirt/images.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+async fn edit(place: &Place, output: Output, args: HostEditArgs) -> Outcome<Exit> {
+    let mut host = place.backend.catalog.host(&args.name).await?;
+    if let Some(address) = args.address {
+        host.address = address;
+    }
+    if let Some(key) = &args.key {
+        host.key_file = Some(key_file(key)?);
+    }
+    if let Some(images) = args.images {
+        host.image_dir = Some(images);
+    }
+    if let Some(dump_dir) = args.dump_dir {
+        host.dump_dir = Some(dump_dir);
+    }
+    if let Some(slots) = args.slots {
+        host.slots = slots;
+    }
+    if let Some(rate) = args.bandwidth {
+        host.bytes_per_second = rate.0;
+    }
+    places_fit(&host)?;
+    // A description that no driver takes is not kept.
+    wiring::driver(host.clone(), &place.dir.simulated())?;
+    place.backend.catalog.update_host(&host).await?;
+    output.answer(&host, || table(std::slice::from_ref(&host)))?;
+    Ok(Exit::Success)
 }
 
 /// Why a host was not added. For a key, the remedy is the whole command that accepts it.
@@ -125,6 +174,15 @@ fn add_command(place: &Place, host: &Host, fingerprint: &str) -> String {
     if let Some(images) = &host.image_dir {
         command = command.args(["--images", images]);
     }
+    if host.kind != HypervisorKind::Libvirt {
+        command = command.args(["--driver", host.kind.as_str()]);
+    }
+    if let Some(folder) = &host.dump_dir {
+        command = command.args(["--dump-dir", folder]);
+    }
+    if let Some(rate) = host.bytes_per_second {
+        command = command.arg("--bandwidth").arg(rate.to_string());
+    }
     if host.slots != Host::SLOTS_DEFAULT {
         command = command.arg("--slots").arg(host.slots.to_string());
     }
@@ -133,20 +191,23 @@ fn add_command(place: &Place, host: &Host, fingerprint: &str) -> String {
 
 async fn list(place: &Place, output: Output) -> Outcome<Exit> {
     let hosts = place.backend.catalog.hosts().await?;
-    output.answer(&hosts, || {
-        let headings = Table::new(["NAME", "SITE", "DRIVER", "ADDRESS", "SLOTS"]);
-        let row = |table: Table, host: &Host| {
-            table.row([
-                host.name.to_string(),
-                host.site.to_string(),
-                host.kind.to_string(),
-                host.address.clone(),
-                host.slots.to_string(),
-            ])
-        };
-        hosts.iter().fold(headings, row).to_string()
-    })?;
+    output.answer(&hosts, || table(&hosts))?;
     Ok(Exit::Success)
+}
+
+fn table(hosts: &[Host]) -> String {
+    let headings = Table::new(["NAME", "SITE", "DRIVER", "ADDRESS", "SLOTS", "BANDWIDTH"]);
+    let row = |table: Table, host: &Host| {
+        table.row([
+            host.name.to_string(),
+            host.site.to_string(),
+            host.kind.to_string(),
+            host.address.clone(),
+            host.slots.to_string(),
+            units::rate(host.bytes_per_second),
+        ])
+    };
+    hosts.iter().fold(headings, row).to_string()
 }
 
 async fn check(

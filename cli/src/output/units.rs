@@ -22,6 +22,11 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// A limit, for example `50.0 MiB/s`; `-` when there is none.
+pub(crate) fn rate(bytes_per_second: Option<std::num::NonZeroU64>) -> String {
+    bytes_per_second.map_or_else(|| "-".to_owned(), |rate| format!("{}/s", bytes(rate.get())))
+}
+
 /// A span of time, for example `12 s`, `3 min 20 s` or `2 h 5 min`.
 pub(crate) fn span(span: SignedDuration) -> String {
     let seconds = span.as_secs().max(0);

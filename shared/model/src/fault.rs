@@ -66,6 +66,10 @@ pub enum FaultCode {
     VaultFailed,
     /// A recovery point's content is not what its manifest says.
     PointDamaged,
+    /// A file that should be a backup archive is damaged or none.
+    ArchiveDamaged,
+    /// No space left on this machine.
+    DiskFull,
     /// The state store failed.
     StoreFailed,
     /// The data directory was written by a newer version.
