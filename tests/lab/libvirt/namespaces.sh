@@ -3,7 +3,7 @@
 # sshd on port 22 and its own root libvirtd. Hosts meet on a bridge in a network namespace of the lab, the
 # hub, so several labs with the same addresses run side by side. Sourced by `lab`.
 
-ADDRESS_A=10.77.0.11 ADDRESS_B=10.77.0.12
+ADDRESS_A=10.77.0.11 ADDRESS_B=10.77.0.12 HUB_ADDRESS=10.77.0.1/24
 
 address() { if [ "$1" = "$HOST_A" ]; then echo $ADDRESS_A; else echo $ADDRESS_B; fi; }
 ssh_target() { echo "root@$(address "$1")"; }
@@ -23,19 +23,22 @@ missing() {
 
 prepare() {
   unshare -m -n -p -f true 2>/dev/null || die "may not make namespaces here (in a container: run it privileged)"
-  alive "$DRS_LAB/hub.pid" && return
+  alive "$DRS_LAB/hub.pid" || make_hub
+  in_hub ip addr replace "$HUB_ADDRESS" dev hub0
+}
+make_hub() {
   spawn "$DRS_LAB/hub.pid" unshare -n sleep infinity
   await "the lab's network" own_network "$(pid_in "$DRS_LAB/hub.pid")"
   in_hub ip link set lo up
   in_hub ip link add hub0 type bridge
-  in_hub ip addr add 10.77.0.1/24 dev hub0
   in_hub ip link set hub0 up
 }
 own_network() { [ "$(readlink "/proc/$1/ns/net")" != "$(readlink /proc/self/ns/net)" ]; }
 
 start_host() {
-  local host=$1 dir=$DRS_LAB/$1 address
+  local host=$1 dir=$DRS_LAB/$1 address network number
   address=$(address "$host")
+  IFS=. read -r _ network _ number <<<"$address"
   make_disk "$dir"
   spawn "$dir/outer.pid" unshare -m -u -i -n -p -f --kill-child --propagation private \
     "$LAB_SOURCE/host-mounts" "$host" "$address" "$dir" "$PACKAGE_ROOT" "$GUEST"
@@ -43,7 +46,7 @@ start_host() {
   remember "$dir/init.pid" "$(first_child "$(pid_in "$dir/outer.pid")")"
   # A fixed hardware address: a random one leaves stale neighbour entries after a power cycle.
   in_hub ip link add "v-$host" type veth peer name eth0 \
-    address "$(printf '02:d4:00:00:00:%02x' "${address##*.}")" netns "$(pid_in "$dir/init.pid")"
+    address "$(printf '02:d4:00:00:%02x:%02x' "$network" "$number")" netns "$(pid_in "$dir/init.pid")"
   in_hub ip link set "v-$host" master hub0 up
 }
 first_child() { grep -o '^[0-9]*' "/proc/$1/task/$1/children"; }
