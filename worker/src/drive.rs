@@ -1,14 +1,17 @@
 //! Drives one claimed job: does what its session decides and tells the session what came of it.
 
 mod activity;
+mod detached;
+mod hold;
+mod meet;
 mod store_calls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use drs_backend::{Backend, Delivery};
-use drs_hypervisor::{Driver, Drivers};
-use drs_model::{Fault, Host, Job, StepMark, Timestamp};
+use drs_hypervisor::Drivers;
+use drs_model::{Job, StepMark, Timestamp};
 use drs_protocol::session::{Action, Event, Session};
 use drs_protocol::store::{BeatAnswer, Driving, Outcome, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
@@ -19,9 +22,12 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use self::store_calls::Answer;
+use crate::limits::{LimitBook, Limits};
+use crate::pairs::Pairs;
 use crate::reporter::Reporter;
-use crate::saga::{Saga, StepContext};
+use crate::saga::{Hosts, Saga, StepContext};
 use crate::sagas::saga_of;
+use crate::spool::Spool;
 use crate::worker::{WorkerConfig, publish_all};
 
 /// What a worker works with.
@@ -30,6 +36,8 @@ pub(crate) struct Means {
     pub(crate) backend: Backend,
     pub(crate) drivers: Arc<dyn Drivers>,
     pub(crate) vault: Arc<dyn Vault>,
+    pub(crate) spool: Spool,
+    pub(crate) limits: Arc<LimitBook>,
 }
 
 /// How often a request to cancel is looked for; the next renewal of the lease would tell it too.
@@ -62,7 +70,10 @@ pub(crate) struct Drive<'a> {
     shutdown: &'a Shutdown,
     session: Session,
     saga: Arc<Saga>,
-    host: Option<(Host, Arc<dyn Driver>)>,
+    hosts: Hosts,
+    limits: Limits,
+    /// What the session is told first.
+    begin: Event,
     report: Reporter,
     delivery: Option<Delivery>,
     hold: Option<Box<dyn Hold>>,
@@ -75,22 +86,30 @@ pub(crate) struct Drive<'a> {
 }
 
 impl<'a> Drive<'a> {
-    pub(crate) fn new(
+    /// Finds the job's hosts and with them its saga. When that fails the session decides, from the log
+    /// and from a saga as it is on hosts that can do everything, whether the job waits or ends.
+    pub(crate) async fn meet(
         config: &'a WorkerConfig,
         means: &'a Means,
         job: Job,
         delivery: Delivery,
         shutdown: &'a Shutdown,
     ) -> Self {
-        let saga = Arc::new(saga_of(&job.spec));
         let report = Reporter::new(job.id, job.attempt, Arc::clone(&means.backend.events));
+        let (hosts, limits, begin) = match meet::meet(means, &job.spec).await {
+            Ok((hosts, limits)) => (hosts, limits, Event::Tick),
+            Err(fault) => (Hosts::default(), Limits::default(), Event::HostFault(fault)),
+        };
+        let saga = Arc::new(saga_of(&job.spec, &hosts));
         Self {
             config,
             means,
             shutdown,
             session: Session::new(job, saga.plan(), config.pace, clock::now()),
             saga,
-            host: None,
+            hosts,
+            limits,
+            begin,
             report,
             delivery: Some(delivery),
             hold: None,
@@ -104,16 +123,12 @@ impl<'a> Drive<'a> {
     /// Drives the job until it is settled, handed over, or lost to another worker.
     pub(crate) async fn run(mut self) {
         greet(&self.report, self.session.job()).await;
-        let begin = match self.meet_host().await {
-            Ok(()) => Event::Tick,
-            Err(fault) => Event::HostFault(fault),
-        };
         let mut seen = self.report.watch();
         let mut flush = tokio::time::interval(PROGRESS_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(CANCEL_LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.happened(begin).await;
+        self.happened(self.begin.clone()).await;
         let mut told_to_stop = false;
         while !self.session.ended() && !self.abandoned {
             let next_tick = self.session.next_tick();
@@ -145,15 +160,6 @@ impl<'a> Drive<'a> {
             }
         }
         self.report.flush(&mut seen).await;
-    }
-
-    async fn meet_host(&mut self) -> Result<(), Fault> {
-        if let Some(name) = self.session.job().spec.host().cloned() {
-            let host = self.means.drivers.host(&name).await?;
-            let driver = self.means.drivers.driver(&name).await?;
-            self.host = Some((host, driver));
-        }
-        Ok(())
     }
 
     /// Tells the session what happened and does what it wants, until it waits again.
@@ -256,7 +262,10 @@ impl<'a> Drive<'a> {
         StepContext {
             job: self.session.job().clone(),
             vault: Arc::clone(&self.means.vault),
-            host: self.host.clone(),
+            hosts: self.hosts.clone(),
+            limits: self.limits.clone(),
+            spool: self.means.spool.clone(),
+            pairs: Pairs::new(Arc::clone(&self.means.backend.catalog)),
             report: self.report.clone(),
         }
     }

@@ -5,9 +5,12 @@
 //! what a session decides is done in `drive`.
 //!
 //! # Invariants
-//! - A worker keeps nothing that another one needs: it may be killed at any instruction.
+//! - A worker keeps nothing that another one needs: it may be killed at any instruction. Archives in
+//!   its spool are fetched or packed again by a worker that does not have them.
 //! - A slot that is busy asks for no message.
 //! - A step sees its `StepContext` and nothing else of the process.
+//! - A replication holds both of its VMs, the source first; once its recovery point is committed, it
+//!   holds the counterpart alone.
 //!
 //! # Crash points
 //! Named `KIND/STEP/planned`, `KIND/STEP/midway` and `KIND/STEP/done`; with the feature
@@ -15,11 +18,15 @@
 
 mod crash;
 mod drive;
+mod limits;
+mod pairs;
 mod reporter;
 mod saga;
 mod sagas;
+mod spool;
 mod upkeep;
 mod worker;
 
+pub use spool::tidy_spool;
 pub use upkeep::{UpkeepConfig, tidy_vault, upkeep};
 pub use worker::{Worker, WorkerConfig};

@@ -1,5 +1,6 @@
 //! The worker: slots that ask for messages, claim their jobs and drive them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use drs_vault::Vault;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{Drive, Means};
+use crate::spool::Spool;
 
 /// How a worker works.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +31,12 @@ pub struct WorkerConfig {
     pub lease: SignedDuration,
     /// Attempts, retries and their waits.
     pub pace: Pace,
+    /// Folder for archives on their way (staged jobs), made when it is needed. It must have space for
+    /// the archives of as many VMs as there are slots. Default `spool` in the working directory.
+    pub spool: PathBuf,
+    /// What rsync starts as its remote shell, as `PROGRAM rsh ...`. Default `drs`, found as a shell
+    /// finds it.
+    pub rsh_program: PathBuf,
 }
 
 impl WorkerConfig {
@@ -41,6 +49,8 @@ impl WorkerConfig {
             critical_slots: 1,
             lease: SignedDuration::from_secs(60),
             pace: Pace::default(),
+            spool: PathBuf::from("spool"),
+            rsh_program: PathBuf::from("drs"),
         }
     }
 
@@ -76,7 +86,9 @@ impl Worker {
         drivers: Arc<dyn Drivers>,
         vault: Arc<dyn Vault>,
     ) -> Self {
-        Self { config, means: Means { backend, drivers, vault } }
+        let spool = Spool::new(&config.spool, &config.rsh_program);
+        let limits = Arc::default();
+        Self { config, means: Means { backend, drivers, vault, spool, limits } }
     }
 
     /// Runs until the shutdown signal: on *drain* it finishes what it has, on *stop* it hands every
@@ -133,8 +145,8 @@ impl Slot {
             .await?;
         match claim {
             ClaimAnswer::Claimed(job) => {
-                let drive = Drive::new(&self.config, &self.means, *job, delivery, &self.shutdown);
-                drive.run().await;
+                let drive = Drive::meet(&self.config, &self.means, *job, delivery, &self.shutdown);
+                drive.await.run().await;
             }
             ClaimAnswer::Parked { resource, woken, .. } => {
                 tracing::debug!(job = %delivery.message.id, %resource, "parked");

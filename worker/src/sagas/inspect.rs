@@ -5,7 +5,7 @@ use drs_model::Fault;
 use drs_protocol::session::StepPlan;
 use serde_json::{Value, json};
 
-use crate::saga::{Saga, Step, StepContext};
+use crate::saga::{Saga, Side, Step, StepContext};
 
 pub(crate) fn saga() -> Saga {
     Saga { steps: vec![Box::new(Inspect)], at_loss: |_| None }
@@ -20,7 +20,7 @@ impl Step for Inspect {
     }
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let driver = ctx.driver()?;
+        let driver = ctx.driver(Side::Source)?;
         let report = driver.check().await?;
         for warning in &report.warnings {
             ctx.report.warn(warning).await;

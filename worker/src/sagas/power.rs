@@ -23,7 +23,8 @@ impl Step for Switch {
         let JobSpec::Power { vm, action } = &ctx.job.spec else {
             return Err(Fault::internal("a power step in a job of another kind"));
         };
-        let state = ctx.driver()?.power(&ctx.grip()?, *action).await?;
+        let place = ctx.source()?;
+        let state = place.driver.power(&place.grip, &vm.name, *action).await?;
         ctx.report.info(format!("{vm} is {state}")).await;
         Ok(json!({ "power": state }))
     }

@@ -3,47 +3,121 @@
 //! | step | guard | effect | undo |
 //! |---|---|---|---|
 //! | plan | free | names, paths and networks are decided; nothing of them is there yet | |
-//! | allocate | held, volatile | empty staging disks | remove them |
-//! | copy | held, volatile | the staging disks hold the point, durable | |
-//! | check | detached | the host has checked the staging disks | end the check |
-//! | define | held | the disks are in place and the VM is defined | remove VM and disks |
-//! | start | held | the VM runs, when that was asked | cut its power |
+//! | allocate | held, volatile (staged: not) | room is made: a name or number is taken, empty disks are there | remove the import |
+//! | copy | held, volatile | as a stream: the import holds the point, durable | |
+//! | pack | free | staged: an archive of the point is in the spool | remove it there |
+//! | push | free | staged: it is on the host; a broken transfer goes on where it stopped | |
+//! | load | detached | staged: the host has made the VM from it; it is gone from the spool | end the load |
+//! | check | detached | the host has checked what was written | end the check |
+//! | define | held | the VM is there under the name it is made as, off | remove the import |
+//! | aside | held | the VM whose place it takes is off | start it, if it ran |
+//! | exchange | held | the new VM has the final name, the old one the name it keeps aside | take it back |
+//! | start | held, keeps the rest | if no VM is displaced: the new one runs, when that was asked | cut its power |
+//! | prove | held, barrier | if one is: the new one runs, when that was asked | cut its power |
+//! | adopt | free | the pair's counterpart is the new VM, if that has another name than the old one | |
+//! | destroy | held | the old VM and its disks are gone, if that is its policy | |
 //!
+//! Removing the import takes everything away that the job has made on the host, staged archives too.
+//!
+//! # The old VM
 //! A VM that does not start stays as it is: hours of copying are not thrown away for a bridge that is
-//! down.
+//! down. But when another VM was put aside for it, everything up to the proof is undone, in reverse order,
+//! so that the old VM stands and runs as before. Only the proof makes that final. What comes after it is
+//! tried again for itself: first the pair, so that it never names a VM that is gone, then the old VM.
+
+mod adopt;
+mod load;
+mod make;
+mod replace;
+mod start;
+mod stream;
 
 use async_trait::async_trait;
-use drs_hypervisor::{DiskSink, ImportPlan, ImportRequest, PlannedDisk};
-use drs_model::{Fault, FaultCode, Grip, JobSpec, PointId, PowerAction, RestoreTarget};
+use drs_hypervisor::{ImportPlan, ImportRequest};
+use drs_model::{Fault, TransferMethod};
 use drs_protocol::session::StepPlan;
-use drs_transport::Argv;
-use drs_vault::{DiskReader, StoredPoint};
+use drs_vault::StoredPoint;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::saga::{Saga, Step, StepContext, output};
+pub(super) use stream::{Allocate, Fill};
 
-pub(crate) fn saga() -> Saga {
-    Saga {
-        steps: vec![
-            Box::new(Plan),
-            Box::new(Allocate),
-            Box::new(Copy),
-            Box::new(Check),
-            Box::new(Define),
-            Box::new(Start),
-        ],
-        at_loss: |_| None,
+use super::staging;
+use crate::saga::{Saga, Side, Step, StepContext, output};
+
+pub(super) fn saga(method: TransferMethod) -> Saga {
+    Saga { steps: steps(method, "copy"), at_loss: |_| None }
+}
+
+/// The steps of a restore; `copy` names the one that copies, unique in its saga.
+pub(super) fn steps(method: TransferMethod, copy: &'static str) -> Vec<Box<dyn Step>> {
+    let mut steps: Vec<Box<dyn Step>> = vec![Box::new(Plan(method))];
+    match method {
+        TransferMethod::Stream => {
+            steps.push(Box::new(Allocate { volatile: true }));
+            steps.push(Box::new(Fill(copy)));
+        }
+        TransferMethod::Staged => {
+            steps.push(Box::new(Allocate { volatile: false }));
+            steps.extend(load::steps());
+        }
+    }
+    steps.extend(landing());
+    steps
+}
+
+/// The steps after the import holds the point.
+pub(super) fn landing() -> Vec<Box<dyn Step>> {
+    vec![
+        Box::new(make::Check),
+        Box::new(make::Define),
+        Box::new(replace::Aside),
+        Box::new(replace::Exchange),
+        Box::new(start::Start),
+        Box::new(start::Prove),
+        Box::new(adopt::Adopt),
+        Box::new(replace::Destroy),
+    ]
+}
+
+/// What `confirm` of a replication says: its one pass has filled the import already.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Confirmed {
+    pub(super) filled: bool,
+}
+
+/// Whether the import holds the point already.
+pub(super) fn is_filled(ctx: &StepContext) -> Result<bool, Fault> {
+    Ok(ctx.output_of::<Confirmed>("confirm")?.is_some_and(|confirmed| confirmed.filled))
+}
+
+/// Decides what the import makes of the job's point, and tells.
+pub(super) async fn plan(ctx: &StepContext) -> Result<ImportPlan, Fault> {
+    let target = ctx.restore_target()?;
+    let StoredPoint { manifest, .. } = ctx.vault.get(ctx.point()).await?;
+    let place = ctx.target()?;
+    let import = ImportRequest { point: &manifest, target };
+    let plan = place.driver.plan_import(ctx.job.id, &import).await?;
+    let text =
+        format!("restoring {} as of {} to {}", manifest.source, manifest.consistent_at, target.vm);
+    ctx.report.info(text).await;
+    tell(ctx, &plan).await;
+    Ok(plan)
+}
+
+/// Tells what is remarkable of a plan.
+pub(super) async fn tell(ctx: &StepContext, plan: &ImportPlan) {
+    if let Some(old) = &plan.replaces {
+        let text =
+            format!("{} is there already ({}): the new VM is {}", old.name, old.policy, plan.name);
+        ctx.report.info(text).await;
+    }
+    for remark in &plan.remarks {
+        ctx.report.info(remark).await;
     }
 }
 
-fn request(ctx: &StepContext) -> Result<(PointId, &RestoreTarget), Fault> {
-    match &ctx.job.spec {
-        JobSpec::Restore { point, target } => Ok((*point, target)),
-        _ => Err(Fault::internal("a restore step in a job of another kind")),
-    }
-}
-
-struct Plan;
+struct Plan(TransferMethod);
 
 #[async_trait]
 impl Step for Plan {
@@ -51,195 +125,21 @@ impl Step for Plan {
         StepPlan::free("plan")
     }
 
+    fn side(&self) -> Side {
+        Side::Target
+    }
+
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let (point, target) = request(ctx)?;
-        let StoredPoint { manifest, .. } = ctx.vault.get(point).await?;
-        let import = ImportRequest { point: &manifest, target };
-        let plan = ctx.driver()?.plan_import(ctx.job.id, &import).await?;
-        let text = format!(
-            "restoring {} as of {} to {}",
-            manifest.source, manifest.consistent_at, target.vm
-        );
-        ctx.report.info(text).await;
-        for remark in &plan.remarks {
-            ctx.report.info(remark).await;
+        if self.0 == TransferMethod::Staged {
+            staging(&ctx.target()?)?;
         }
-        output(&plan)
-    }
-}
-
-struct Allocate;
-
-#[async_trait]
-impl Step for Allocate {
-    fn plan(&self) -> StepPlan {
-        StepPlan::held("allocate").volatile()
-    }
-
-    async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let plan: ImportPlan = ctx.needs("plan")?;
-        ctx.driver()?.create_disks(&ctx.grip()?, &plan).await?;
-        Ok(Value::Null)
-    }
-
-    async fn undo(&self, ctx: &StepContext) -> Result<(), Fault> {
-        remove(ctx).await
+        output(&plan(ctx).await?)
     }
 }
 
 /// Removes what the import made; nothing when there was no plan yet.
 async fn remove(ctx: &StepContext) -> Result<(), Fault> {
     let Some(plan) = ctx.output_of::<ImportPlan>("plan")? else { return Ok(()) };
-    Ok(ctx.driver()?.remove_import(&ctx.grip()?, &plan).await?)
-}
-
-struct Copy;
-
-#[async_trait]
-impl Step for Copy {
-    fn plan(&self) -> StepPlan {
-        StepPlan::held("copy").volatile()
-    }
-
-    async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let (point, _) = request(ctx)?;
-        let plan: ImportPlan = ctx.needs("plan")?;
-        let total_bytes = plan.disks.iter().map(|disk| disk.size_bytes).sum();
-        ctx.report.begin("copy", total_bytes);
-        let copying = Copying { ctx, grip: ctx.grip()?, plan: &plan };
-        let mut before = 0;
-        for disk in &plan.disks {
-            copying.disk(point, disk, before).await?;
-            before += disk.size_bytes;
-            ctx.report.progress(|progress| progress.done_bytes = before);
-        }
-        Ok(Value::Null)
-    }
-}
-
-struct Copying<'a> {
-    ctx: &'a StepContext,
-    grip: Grip,
-    plan: &'a ImportPlan,
-}
-
-impl Copying<'_> {
-    async fn disk(&self, point: PointId, disk: &PlannedDisk, before: u64) -> Result<(), Fault> {
-        let mut reader = self.ctx.vault.read(point, &disk.name).await?;
-        if reader.size_bytes() != disk.size_bytes {
-            return Err(Fault::permanent(
-                FaultCode::PointDamaged,
-                format!(
-                    "disk {} has {} bytes in the vault and {} in the manifest",
-                    disk.name,
-                    reader.size_bytes(),
-                    disk.size_bytes
-                ),
-                "Do not trust this point: restore another one (`drs point list`).",
-            ));
-        }
-        let mut sink = self.ctx.driver()?.write_disk(&self.grip, self.plan, disk).await?;
-        self.pump(reader.as_mut(), sink.as_mut(), before).await?;
-        Ok(sink.finish().await?)
-    }
-
-    async fn pump(
-        &self,
-        reader: &mut dyn DiskReader,
-        sink: &mut dyn DiskSink,
-        before: u64,
-    ) -> Result<(), Fault> {
-        while let Some(extent) = reader.next().await? {
-            let (done, bytes) = (before + extent.end(), extent.data.len() as u64);
-            sink.write(extent).await?;
-            self.ctx.report.progress(|progress| {
-                progress.done_bytes = done;
-                progress.moved_bytes += bytes;
-            });
-            self.ctx.crash_point("copy", "midway");
-        }
-        Ok(())
-    }
-}
-
-struct Check;
-
-#[async_trait]
-impl Step for Check {
-    fn plan(&self) -> StepPlan {
-        StepPlan::detached("check")
-    }
-
-    fn command(&self, ctx: &StepContext) -> Result<Option<Argv>, Fault> {
-        let plan: ImportPlan = ctx.needs("plan")?;
-        Ok(ctx.driver()?.check_command(&plan))
-    }
-
-    fn command_failed(&self, code: i32, log: &str) -> Fault {
-        Fault::transient(
-            FaultCode::HypervisorFailed,
-            format!("the host found the restored disks unsound (exit code {code}): {log}"),
-            "The job restores them again; if it stays, check the host's storage.",
-        )
-    }
-
-    async fn run(&self, _ctx: &StepContext) -> Result<Value, Fault> {
-        Ok(Value::Null)
-    }
-}
-
-struct Define;
-
-#[async_trait]
-impl Step for Define {
-    fn plan(&self) -> StepPlan {
-        StepPlan::held("define")
-    }
-
-    async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let plan: ImportPlan = ctx.needs("plan")?;
-        ctx.driver()?.define(&ctx.grip()?, &plan).await?;
-        ctx.report.info(format!("{} is defined", ctx.grip()?.vm)).await;
-        Ok(Value::Null)
-    }
-
-    async fn undo(&self, ctx: &StepContext) -> Result<(), Fault> {
-        remove(ctx).await
-    }
-}
-
-struct Start;
-
-impl Start {
-    async fn switch(ctx: &StepContext, action: PowerAction) -> Result<(), Fault> {
-        ctx.driver()?.power(&ctx.grip()?, action).await?;
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Step for Start {
-    fn plan(&self) -> StepPlan {
-        StepPlan::held("start").keeping_rest()
-    }
-
-    async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        let (_, target) = request(ctx)?;
-        if target.start {
-            Self::switch(ctx, PowerAction::Start).await?;
-            ctx.report.info(format!("{} is started", target.vm)).await;
-        }
-        Ok(Value::Null)
-    }
-
-    async fn undo(&self, ctx: &StepContext) -> Result<(), Fault> {
-        let (_, target) = request(ctx)?;
-        if !target.start {
-            return Ok(());
-        }
-        match Self::switch(ctx, PowerAction::Stop).await {
-            Err(fault) if fault.code == FaultCode::VmNotFound => Ok(()),
-            result => result,
-        }
-    }
+    let place = ctx.target()?;
+    Ok(place.driver.remove_import(&place.grip, &plan).await?)
 }

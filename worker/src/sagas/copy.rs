@@ -1,0 +1,101 @@
+//! Moving contents: from a host or an archive to the vault, from the vault to a host or an archive, or
+//! from a host to the vault and another host in one pass.
+//!
+//! Every way is an [`Inlet`] and an [`Outlet`] with [`pump`] between them, which keeps the limits, tells
+//! how far it is and is ended by its crash point `KIND/STEP/midway`.
+//!
+//! # Memory
+//! The inlet holds what its driver has in flight, the outlet what its writers hold. A vault writer is
+//! opened when the first piece of its content comes and closed when the source is through, since only
+//! the source's end tells that no content gets anything more. One that is at rest holds at most 3 MiB, one
+//! that is busy 7 MiB: from a source that delivers disk after disk, 30 disks take less than 100 MiB.
+
+mod inlet;
+mod outlet;
+
+use std::future::Future;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drs_hypervisor::Export;
+use drs_model::{Content, Fault, Piece};
+use drs_transport::Rates;
+use tokio::time::MissedTickBehavior;
+
+pub(super) use inlet::{HostInlet, VaultInlet};
+pub(super) use outlet::{Fork, SinkOutlet, VaultOutlet, discard};
+
+use crate::saga::{Place, StepContext};
+
+/// How often a VM is looked at while its contents are read.
+const DANGER_LOOK: Duration = Duration::from_secs(3);
+
+/// Where pieces come from.
+#[async_trait]
+pub(super) trait Inlet: Send {
+    /// The next piece; `None` behind the last one, when the source has confirmed that this was all.
+    async fn next(&mut self) -> Result<Option<Piece>, Fault>;
+
+    /// Bytes that are dealt with, holes included.
+    fn done_bytes(&self) -> u64;
+}
+
+/// Where pieces go.
+#[async_trait]
+pub(super) trait Outlet: Send {
+    /// Takes a piece.
+    async fn write(&mut self, piece: Piece) -> Result<(), Fault>;
+}
+
+/// Moves every piece. What the outlet holds is not durable before it is finished.
+pub(super) async fn pump(
+    ctx: &StepContext,
+    step: &str,
+    rates: &Rates,
+    from: &mut dyn Inlet,
+    to: &mut dyn Outlet,
+) -> Result<(), Fault> {
+    while let Some(piece) = from.next().await? {
+        let bytes = piece.extent.data.len() as u64;
+        rates.pass(bytes).await;
+        to.write(piece).await?;
+        let done_bytes = from.done_bytes();
+        ctx.report.progress(|progress| {
+            progress.done_bytes = done_bytes;
+            progress.moved_bytes += bytes;
+        });
+        ctx.crash_point(step, "midway");
+    }
+    let done_bytes = from.done_bytes();
+    ctx.report.progress(|progress| progress.done_bytes = done_bytes);
+    Ok(())
+}
+
+/// Reads an open export while looking after its VM: a danger ends the transfer.
+pub(super) async fn watched<T>(
+    place: &Place,
+    export: &Export,
+    transfer: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    let mut look = tokio::time::interval(DANGER_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    look.tick().await;
+    tokio::pin!(transfer);
+    loop {
+        tokio::select! {
+            biased;
+            end = &mut transfer => return end,
+            _ = look.tick() => {
+                let danger = place.driver.export_danger(&place.grip, export).await;
+                if let Some(fault) = danger? {
+                    return Err(fault);
+                }
+            }
+        }
+    }
+}
+
+/// Length of all contents together; 0 when one of them has no length before its end.
+pub(super) fn total_bytes(contents: &[Content]) -> u64 {
+    contents.iter().map(|content| content.size_bytes).sum::<Option<u64>>().unwrap_or(0)
+}
