@@ -15,7 +15,9 @@ pub mod libvirt;
 mod nbd;
 pub mod port;
 pub mod proxmox;
+mod replacement;
 pub mod simulated;
+mod turn;
 
 pub use port::{
     Capabilities, ContentSink, ContentSource, Driver, DriverError, Drivers, Export, ExportEnd,

@@ -36,7 +36,10 @@ mod plan;
 mod power;
 mod replace;
 mod staging;
+mod tar_source;
 mod unpack;
+mod vma_sink;
+mod vma_source;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
