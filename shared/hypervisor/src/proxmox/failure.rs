@@ -6,12 +6,11 @@ use drs_transport::Output;
 
 use crate::DriverError;
 
-/// Exit code of our scripts: something of that name is there already.
-pub(super) const EXIT_EXISTS: i32 = 17;
-/// Exit code of our scripts: the VM does not run, or runs though it should not.
-pub(super) const EXIT_POWER: i32 = 20;
-/// Exit code of our scripts: the VM or the node is busy.
-pub(super) const EXIT_BUSY: i32 = 21;
+#[cfg(test)]
+mod tests;
+
+/// Exit code of our scripts: the guest or the node is busy.
+const EXIT_BUSY: i32 = 21;
 
 #[derive(Clone, Copy)]
 enum Complaint {
@@ -21,6 +20,8 @@ enum Complaint {
     Full,
     Busy,
     Missing,
+    /// The guest did not do what it was asked.
+    Deaf,
     /// The request names what is not there; trying again will not help.
     Wrong,
 }
@@ -43,6 +44,7 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
     ("permission denied", Complaint::Forbidden),
     ("please run as root", Complaint::Forbidden),
     ("protection mode enabled", Complaint::Forbidden),
+    ("quit/powerdown failed - got timeout", Complaint::Deaf),
     ("command not found", Complaint::Missing),
     (": not found", Complaint::Missing),
     ("400 parameter verification failed", Complaint::Wrong),
@@ -52,13 +54,17 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
 
 /// The error of a command that ended with another exit code than 0.
 pub(super) fn failure(host: &Host, vm: Option<&VmRef>, what: &str, output: &Output) -> DriverError {
-    let reason = reason(&format!("{}\n{}", output.text(), output.stderr));
-    match (output.code, vm) {
-        (EXIT_EXISTS, _) => {
-            DriverError::AlreadyExists { what: reason, host: host.name.to_string() }
+    let printed = output.text();
+    let reason = match output.stderr.lines().any(tells) {
+        true => error_line(&printed).unwrap_or_else(|| reason(&output.stderr)),
+        false => reason(&printed),
+    };
+    match (meaning(host, vm, what, reason), vm, output.code) {
+        // A text that means nothing by itself, from a script of ours.
+        (DriverError::Failed { reason, .. }, Some(vm), EXIT_BUSY) => {
+            DriverError::Busy { vm: vm.clone(), reason }
         }
-        (EXIT_BUSY | EXIT_POWER, Some(vm)) => DriverError::Busy { vm: vm.clone(), reason },
-        _ => meaning(host, vm, what, reason),
+        (error, ..) => error,
     }
 }
 
@@ -80,6 +86,10 @@ fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> Drive
             DriverError::VmNotFound { vm: vm.clone(), similar: None }
         }
         (Some(Complaint::Forbidden), _) => DriverError::PermissionDenied { host, what, reason },
+        (Some(Complaint::Deaf), _) => {
+            let reason = format!("the guest did not shut down in time ({reason})");
+            DriverError::Failed { host, what, reason }
+        }
         (Some(Complaint::Missing), _) => {
             DriverError::Unsupported(format!("host {host} lacks a tool for {what}: {reason}"))
         }
@@ -94,20 +104,26 @@ fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> Drive
 /// Lines that say that it failed, not why.
 const EMPTY_WORDS: [&str; 3] = ["job errors", "got unexpected control message:", "INFO: Failed at"];
 
+fn tells(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !EMPTY_WORDS.iter().any(|it| line.starts_with(it))
+}
+
 /// The complaint in one line: the last `ERROR:` of a log, else the lines of text that it ends with.
 pub(super) fn reason(text: &str) -> String {
-    let lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !EMPTY_WORDS.iter().any(|it| line.starts_with(it)));
-    let lines: Vec<&str> = lines.collect();
-    let told = lines.iter().rev().find_map(|line| {
-        line.strip_prefix("ERROR:").or_else(|| line.strip_prefix("TASK ERROR:")).map(str::trim)
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| tells(line)).collect();
+    let end = || lines.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("; ");
+    let text = error_line(text).unwrap_or_else(|| match lines.as_slice() {
+        [] => "it gave no reason".to_owned(),
+        _ => end(),
     });
-    let text = match (told, lines.as_slice()) {
-        (Some(told), _) => told.to_owned(),
-        (None, []) => "it gave no reason".to_owned(),
-        (None, lines) => lines.iter().rev().take(3).rev().copied().collect::<Vec<_>>().join("; "),
-    };
     text.chars().take(500).collect()
+}
+
+fn error_line(text: &str) -> Option<String> {
+    let told = |line: &str| {
+        let line = line.strip_prefix("TASK ").unwrap_or(line);
+        line.strip_prefix("ERROR:").map(|why| why.trim().to_owned())
+    };
+    text.lines().rev().find_map(told)
 }
