@@ -5,7 +5,7 @@ use std::time::Duration;
 use drs_backend::{Backend, JobFilter};
 use drs_model::{Fault, Job, JobId, Phase, SignedDuration};
 use drs_runtime::{DataDir, Shutdown, WorkerLock, clock, signals};
-use drs_worker::{UpkeepConfig, Worker, WorkerConfig, tidy_vault, upkeep};
+use drs_worker::{UpkeepConfig, Worker, WorkerConfig, tidy_spool, tidy_vault, upkeep};
 use tokio::task::JoinHandle;
 
 use crate::failure::Outcome;
@@ -34,8 +34,9 @@ impl EmbeddedWorker {
         let lock = place.dir.worker_lock(&name)?;
         bury(&place.backend, &place.dir).await?;
         tidy_vault(&place.backend, vault.as_ref()).await;
+        tidy_spool(&place.backend, &place.dir.spool()).await;
         let worker =
-            Worker::new(config(place, &name), place.backend.clone(), place.drivers.clone(), vault);
+            Worker::new(config(place, &name)?, place.backend.clone(), place.drivers.clone(), vault);
         let tasks = vec![
             tokio::spawn(worker.run(shutdown.clone())),
             tokio::spawn(upkeep(place.backend.clone(), UpkeepConfig::default(), shutdown.clone())),
@@ -65,14 +66,17 @@ impl EmbeddedWorker {
     }
 }
 
-fn config(place: &Place, name: &str) -> WorkerConfig {
+fn config(place: &Place, name: &str) -> Outcome<WorkerConfig> {
     let section = &place.config.worker;
     let lease = SignedDuration::from_secs(i64::from(section.lease_seconds));
     let mut config = WorkerConfig::named(name).with_lease(lease);
     config.slots = section.slots;
     config.critical_slots = section.critical_slots;
     config.pace.attempts_max = section.attempts_max;
-    config
+    config.spool = place.dir.spool();
+    config.rsh_program = std::env::current_exe()
+        .map_err(|error| Fault::internal(format!("this program does not find itself: {error}")))?;
+    Ok(config)
 }
 
 /// Sees a job through: watches it while `drs serve` runs, else runs it here. `None` when the user

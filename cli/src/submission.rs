@@ -3,8 +3,10 @@
 use std::future::Future;
 
 use drs_backend::submit;
+use drs_hypervisor::ImportPlan;
 use drs_model::{
-    Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction, VmRef,
+    Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction, ReplacePolicy,
+    RestoreTarget, VmRef,
 };
 use drs_runtime::clock;
 use serde::Serialize;
@@ -115,7 +117,7 @@ async fn same_request(
 async fn latest_then(place: &Place, known: &Job, request: &Request) -> Outcome<Option<PointId>> {
     let (
         Some(vm),
-        JobSpec::Restore { point, target: known },
+        JobSpec::Restore { point, target: known, .. },
         JobSpec::Restore { target: wanted, .. },
     ) = (&request.latest_of, &known.spec, &request.spec)
     else {
@@ -160,7 +162,7 @@ pub(crate) async fn ended(place: &Place, output: Output, job: &Job) -> Outcome<E
         phase => return Err(unsuccessful(job, phase)),
     }
     let point = match job.spec.kind() {
-        JobKind::Backup => Some(PointView::from(&place.vault()?.get(PointId::from(job.id)).await?)),
+        JobKind::Backup | JobKind::Replicate => Some(PointView::from(&place.vault()?.get(PointId::from(job.id)).await?)),
         _ => None,
     };
     let document = Ended { job: JobView::from(job), point };
@@ -171,7 +173,14 @@ pub(crate) async fn ended(place: &Place, output: Output, job: &Job) -> Outcome<E
 fn sentence(job: &Job, point: Option<&PointView>) -> String {
     let took = units::between(job.started_at.unwrap_or(job.created_at), job.updated_at);
     match (&job.spec, point) {
-        (JobSpec::Backup { vm }, Some(point)) => format!(
+        (JobSpec::Replicate { source, target, .. }, Some(point)) => format!(
+            "{source} is replicated: recovery point {}, {} at {}, and {}, took {took}",
+            point.id,
+            point.consistency,
+            clock::local(point.consistent_at),
+            restored(job, target),
+        ),
+        (JobSpec::Backup { vm, .. }, Some(point)) => format!(
             "recovery point {} of {vm}: {}, {} stored, {} at {}, took {took}",
             point.id,
             units::bytes(point.size_bytes),
@@ -179,9 +188,8 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
             point.consistency,
             clock::local(point.consistent_at),
         ),
-        (JobSpec::Restore { point, target }, _) => {
-            let state = if target.start { "restored and started" } else { "restored" };
-            format!("{state} {} from recovery point {point}, took {took}", target.vm)
+        (JobSpec::Restore { point, target, .. }, _) => {
+            format!("{} from recovery point {point}, took {took}", restored(job, target))
         }
         (JobSpec::Verify { point }, _) => {
             format!("recovery point {point} is sound, took {took}")
@@ -194,6 +202,28 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
             format!("{vm} {done}, took {took}")
         }
         (spec, _) => format!("{} of {} is done, took {took}", spec.kind(), spec.subject()),
+    }
+}
+
+/// What a restore made, and what became of the VM that was there.
+fn restored(job: &Job, target: &RestoreTarget) -> String {
+    let state = if target.start { "restored and started" } else { "restored" };
+    let planned = job.steps.iter().find(|entry| entry.step == "plan");
+    let plan: Option<ImportPlan> =
+        planned.and_then(|entry| serde_json::from_value(entry.output.clone()).ok());
+    let Some(plan) = plan else { return format!("{state} {}", target.vm) };
+    let text = format!("{state} {}/{}", target.vm.host, plan.name);
+    match plan.replaces {
+        None => text,
+        Some(old) => match old.policy {
+            ReplacePolicy::Keep => format!("{text} beside {}", old.name),
+            ReplacePolicy::StopAndKeep => {
+                format!("{text} in place of the old VM, which is off and kept as {}", old.aside)
+            }
+            ReplacePolicy::DestroyAfterProof | ReplacePolicy::RefreshCopy => {
+                format!("{text} in place of the old VM, which is destroyed")
+            }
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 use drs_backend::{BackendError, JobStore, Wait};
 use drs_model::{
     Consistency, Fault, FaultClass, FaultCode, HypervisorKind, Job, JobId, JobKind, JobSpec, Phase,
-    PointId, PointState, Progress, StepRecord, Timestamp, VmRef,
+    PointId, PointState, Progress, Resource, StepRecord, Timestamp, VmRef,
 };
 use drs_runtime::clock;
 use drs_vault::{Listing, StoredPoint, VaultError};
@@ -61,7 +61,7 @@ impl WaitView {
                 undecided.push(*holder);
             }
         }
-        Ok(Some(Self { resource: resource.to_string(), holders, undecided, position, waiters }))
+        Ok(Some(Self { resource: worded(&resource), holders, undecided, position, waiters }))
     }
 
     /// In words: who holds what is needed, and the place in the line.
@@ -79,6 +79,17 @@ impl WaitView {
             text.push_str(&format!("; job {id} waits for a decision: {}", way_out(*id)));
         }
         text
+    }
+}
+
+/// A resource as people call it.
+fn worded(resource: &Resource) -> String {
+    match resource {
+        Resource::Vm(vm) => format!("VM {vm}"),
+        Resource::HostSlot(host) => format!("a slot of host {host}"),
+        Resource::DumpSlot(host) => {
+            format!("the dump slot of {host} (a Proxmox VE node dumps one VM at a time)")
+        }
     }
 }
 

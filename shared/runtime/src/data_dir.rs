@@ -6,6 +6,7 @@
 //! drs.sqlite      hosts, pairs, jobs, logs
 //! vault/          the recovery points, unless the configuration names another place
 //! simulated/      the state of simulated hosts
+//! spool/          archives on their way, a folder for each job; made when it is needed
 //! workers/        one file per worker process, locked while the process lives
 //! serve.lock      locked while `drs serve` runs; holds its process id
 //! ```
@@ -234,6 +235,12 @@ impl DataDir {
     #[must_use]
     pub fn simulated(&self) -> PathBuf {
         self.root.join("simulated")
+    }
+
+    /// Archives on their way.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
     }
 
     fn workers(&self) -> PathBuf {
