@@ -141,7 +141,7 @@ impl<R: Read> Read for Unpacked<R> {
             Packing::None(input) => input.read(buffer),
             Packing::Gzip(input) => input.read(buffer),
             Packing::Lzo(input) => input.read(buffer),
-            Packing::Zstd(input) => input.read(buffer),
+            Packing::Zstd(input) => input.read(buffer).map_err(name_window),
         }
     }
 }
@@ -150,6 +150,15 @@ impl<R: Read> std::fmt::Debug for Unpacked<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Unpacked").field(&self.compression()).finish()
     }
+}
+
+/// The library says only that the frame takes too much memory.
+fn name_window(error: io::Error) -> io::Error {
+    if !error.to_string().contains("too much memory") {
+        return error;
+    }
+    let told = "its zstd window is larger than 16 MiB: unpack it with `zstd -d --long=31` first";
+    io::Error::new(io::ErrorKind::Unsupported, told)
 }
 
 /// Whether `input` is at its end.
