@@ -72,9 +72,7 @@ struct Partial {
 
 impl Partial {
     fn create(directory: &Path) -> Result<Self, VmaError> {
-        let mut path = directory.as_os_str().to_owned();
-        path.push(".partial");
-        let path = PathBuf::from(path);
+        let path = directory.with_added_extension("partial");
         match fs::create_dir(&path) {
             Ok(()) => Ok(Self { path, complete: false }),
             Err(source) => Err(VmaError::File { path, source }),
