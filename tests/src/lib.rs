@@ -3,4 +3,5 @@
 
 pub mod engine;
 pub mod lab;
+pub mod nodes;
 pub mod product;
