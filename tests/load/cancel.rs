@@ -1,7 +1,7 @@
 //! A job can be cancelled wherever it is, and leaves nothing.
 
 use anyhow::Result;
-use drs_model::{Job, JobId, JobSpec, Phase, RestoreTarget};
+use drs_model::{Job, JobId, JobSpec, Phase, ReplacePolicy, RestoreTarget, Transfer};
 use drs_protocol::store::CancelAnswer;
 use drs_runtime::clock;
 use drs_tests::engine::{Installation, brisk, until};
@@ -23,7 +23,9 @@ async fn cancel(lab: &Installation, id: JobId) -> Result<()> {
 async fn cancelled(lab: &Installation, id: JobId) -> Result<Job> {
     let job = lab.over(id).await?;
     assert_eq!(job.state.phase(), Phase::Cancelled, "{job:?}");
-    assert_eq!(lab.leftovers(&job.spec.subject()).await?, Vec::<String>::new());
+    for vm in job.spec.vm().into_iter().chain(job.spec.counterpart()) {
+        assert_eq!(lab.leftovers(&vm.to_string()).await?, Vec::<String>::new());
+    }
     Ok(job)
 }
 
@@ -89,8 +91,11 @@ async fn restoring(description: &str) -> Result<(Installation, JobId)> {
         storage: Default::default(),
         keep_macs: true,
         start: true,
+        replace: None,
+        pair: None,
     };
-    let spec = JobSpec::Restore { point: backup.into(), target };
+    let transfer = Transfer::default();
+    let spec = JobSpec::Restore { point: backup.into(), target, transfer };
     let restore = lab.submit("restore", spec).await?;
     Ok((lab, restore))
 }
@@ -122,6 +127,56 @@ async fn a_restore_is_cancelled_during_its_detached_check() -> Result<()> {
     engine.stop().await?;
     let began = lab.journal("dr/copy").await?;
     assert!(began.iter().all(|interval| interval.end < u64::MAX), "{began:?}");
+    assert!(lab.driver("dr").await?.digest(&"copy".parse()?).await.is_err(), "no VM was made");
+    Ok(())
+}
+
+/// A lab with a running engine and a replication of `dc/vm-001` to `dr/copy` that was just submitted.
+async fn replicating(source: &str, target: &str) -> Result<(Installation, JobId)> {
+    let lab = Installation::new()?;
+    lab.add_host("dc", source, 1).await?;
+    lab.add_host("dr", target, 1).await?;
+    let target = RestoreTarget {
+        vm: "dr/copy".parse()?,
+        networks: Default::default(),
+        storage: Default::default(),
+        keep_macs: true,
+        start: false,
+        replace: Some(ReplacePolicy::RefreshCopy),
+        pair: None,
+    };
+    let (source, transfer) = ("dc/vm-001".parse()?, Transfer::default());
+    let id = lab.submit("replicate", JobSpec::Replicate { source, target, transfer }).await?;
+    Ok((lab, id))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_is_cancelled_while_it_copies() -> Result<()> {
+    let (lab, id) = replicating("vms=1,disk_mib=8,backup_ms=600000", "vms=0,restore_ms=0").await?;
+    let engine = lab.start(brisk("worker", 1))?;
+    copies(&lab, id).await?;
+    cancel(&lab, id).await?;
+    cancelled(&lab, id).await?;
+    engine.stop().await?;
+    assert_eq!(lab.points().await?, [], "nothing was read in full");
+    assert!(lab.driver("dr").await?.digest(&"copy".parse()?).await.is_err(), "no VM was made");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_that_is_cancelled_behind_its_commit_keeps_the_point() -> Result<()> {
+    let (lab, id) = replicating("vms=1,disk_mib=8,backup_ms=0", "vms=0,restore_ms=0").await?;
+    lab.faults().check_ms(600_000);
+    let engine = lab.start(brisk("worker", 1))?;
+    until("the check runs on the host", async || {
+        let began = lab.journal("dr/copy").await?;
+        Ok(began.iter().any(|interval| interval.step.starts_with("check.")).then_some(()))
+    })
+    .await?;
+    cancel(&lab, id).await?;
+    cancelled(&lab, id).await?;
+    engine.stop().await?;
+    assert_eq!(lab.points().await?, [id.into()]);
     assert!(lab.driver("dr").await?.digest(&"copy".parse()?).await.is_err(), "no VM was made");
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A host that fails at each of its steps: once, and always.
 
 use anyhow::Result;
-use drs_model::{Job, JobId, JobSpec, Phase, PowerAction, RestoreTarget};
+use drs_model::{Job, JobId, JobSpec, Phase, PowerAction, RestoreTarget, Transfer};
 use drs_tests::engine::{Installation, brisk};
 
 const ONCE: &str = "fail_times=1";
@@ -14,8 +14,10 @@ fn restore(point: JobId, vm: &str) -> Result<JobSpec> {
         storage: Default::default(),
         keep_macs: false,
         start: true,
+        replace: None,
+        pair: None,
     };
-    Ok(JobSpec::Restore { point: point.into(), target })
+    Ok(JobSpec::Restore { point: point.into(), target, transfer: Transfer::default() })
 }
 
 /// Runs one job for each step at which its host can fail; `point` is there to be restored.
@@ -46,7 +48,7 @@ async fn one_per_step(
             "check" => JobSpec::Inspect { host: host.parse()? },
             "create_disks" | "write_disk" | "define" => restore(point, &format!("{host}/copy"))?,
             "power" => JobSpec::Power { vm: vm.parse()?, action: PowerAction::Stop },
-            _ => JobSpec::Backup { vm: vm.parse()? },
+            _ => JobSpec::backup(vm.parse()?),
         };
         jobs.push((step, lab.submit(step, spec).await?));
     }

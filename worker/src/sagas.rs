@@ -40,3 +40,6 @@ fn staging(place: &Place) -> Result<&dyn Staging, Fault> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

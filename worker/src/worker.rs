@@ -145,8 +145,9 @@ impl Slot {
             .await?;
         match claim {
             ClaimAnswer::Claimed(job) => {
-                let drive = Drive::meet(&self.config, &self.means, *job, delivery, &self.shutdown);
-                drive.await.run().await;
+                let (config, means) = (&self.config, &self.means);
+                let drive = Drive::meet(config, means, *job, delivery, &self.shutdown).await;
+                drive.run().await;
             }
             ClaimAnswer::Parked { resource, woken, .. } => {
                 tracing::debug!(job = %delivery.message.id, %resource, "parked");

@@ -107,11 +107,6 @@ pub(super) async fn plan(ctx: &StepContext) -> Result<ImportPlan, Fault> {
 
 /// Tells what is remarkable of a plan.
 pub(super) async fn tell(ctx: &StepContext, plan: &ImportPlan) {
-    if let Some(old) = &plan.replaces {
-        let text =
-            format!("{} is there already ({}): the new VM is {}", old.name, old.policy, plan.name);
-        ctx.report.info(text).await;
-    }
     for remark in &plan.remarks {
         ctx.report.info(remark).await;
     }

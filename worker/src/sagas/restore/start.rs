@@ -76,6 +76,7 @@ impl Step for Prove {
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let Some(plan) = to_start(ctx, true)? else { return Ok(Value::Null) };
         start(ctx, &plan).await?;
+        ctx.crash_point("prove", "midway");
         let place = ctx.target()?;
         let power = place.driver.describe(&plan.name).await?.power;
         if power != PowerState::Running {
