@@ -33,6 +33,14 @@ pub enum DriverError {
         /// Where.
         host: String,
     },
+    /// A VM that is there may not be replaced as the request says.
+    #[error("{vm} is not replaced: {reason}")]
+    NotReplaceable {
+        /// Which VM.
+        vm: VmRef,
+        /// Why.
+        reason: String,
+    },
     /// The hypervisor is busy with the VM.
     #[error("{vm} is busy: {reason}")]
     Busy {
@@ -120,7 +128,12 @@ impl DriverError {
             Self::AlreadyExists { .. } => Fault::permanent(
                 FaultCode::AlreadyExists,
                 text,
-                "Nothing is overwritten: restore under another name with `--as NAME`, or remove what is there yourself.",
+                "Nothing is overwritten: restore under another name with `--as NAME`, say with `--replace POLICY` what becomes of a VM that is there (keep, stop-and-keep, destroy-after-proof), or remove what is there yourself.",
+            ),
+            Self::NotReplaceable { .. } => Fault::permanent(
+                FaultCode::AlreadyExists,
+                text,
+                "Make sure that nobody needs that VM: then shut it down or remove it, or choose another target name (`drs pair edit`).",
             ),
             Self::Busy { .. } => Fault::new(
                 FaultClass::Busy,

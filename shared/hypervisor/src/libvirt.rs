@@ -12,11 +12,14 @@
 mod disk;
 mod domain;
 mod export;
+mod foreign;
 mod import;
 mod inventory;
 mod parse;
+mod pass;
 mod plan;
 mod power;
+mod replace;
 mod spec;
 #[cfg(test)]
 mod tests;
@@ -29,14 +32,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use drs_model::{
-    Disk, Fault, Grip, Host, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmRef,
-    VmSummary,
+    Fault, Grip, Host, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmRef, VmSummary,
 };
 use drs_transport::{Argv, HostGuard, Output, Remote};
 
 use crate::{
-    Capabilities, DiskSink, DiskSource, Driver, DriverError, Export, ExportEnd, HostReport,
-    ImportPlan, ImportRequest, PlannedDisk, VmDescription,
+    Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
+    ImportPlan, ImportRequest, VmDescription,
 };
 
 /// Where restored disks go when the host names no folder.
@@ -46,6 +48,7 @@ const IMAGE_DIR_DEFAULT: &str = "/var/lib/libvirt/images";
 const CHANGE_LIMIT: Duration = Duration::from_secs(240);
 
 /// A libvirt host.
+#[derive(Clone)]
 pub struct LibvirtDriver {
     host: Host,
     remote: Arc<dyn Remote>,
@@ -137,10 +140,12 @@ impl Driver for LibvirtDriver {
         Capabilities {
             export_running: true,
             export_off: true,
+            export_rereadable: true,
             file_system_freeze: true,
             change_tracking: true,
             import: true,
             detached_check: true,
+            staging: false,
         }
     }
 
@@ -162,8 +167,13 @@ impl Driver for LibvirtDriver {
         Ok(self.examine(&vm, &found).await?.description)
     }
 
-    async fn power(&self, grip: &Grip, action: PowerAction) -> Result<PowerState, DriverError> {
-        self.switch(grip, action).await
+    async fn power(
+        &self,
+        grip: &Grip,
+        vm: &VmName,
+        action: PowerAction,
+    ) -> Result<PowerState, DriverError> {
+        self.switch(grip, vm, action).await
     }
 
     fn export_at_loss(&self, grip: &Grip) -> Option<Argv> {
@@ -175,13 +185,12 @@ impl Driver for LibvirtDriver {
         self.open(grip).await
     }
 
-    async fn read_disk(
+    async fn read(
         &self,
         grip: &Grip,
         export: &Export,
-        disk: &Disk,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
-        self.source(grip, export, disk).await
+    ) -> Result<Box<dyn ContentSource>, DriverError> {
+        Ok(Box::new(self.pass(grip, export).await?))
     }
 
     async fn export_danger(
@@ -205,17 +214,16 @@ impl Driver for LibvirtDriver {
         self.plan(job, request).await
     }
 
-    async fn create_disks(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+    async fn allocate(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         self.create(grip, plan).await
     }
 
-    async fn write_disk(
+    async fn write(
         &self,
         grip: &Grip,
-        _plan: &ImportPlan,
-        disk: &PlannedDisk,
-    ) -> Result<Box<dyn DiskSink>, DriverError> {
-        self.sink(grip, disk).await
+        plan: &ImportPlan,
+    ) -> Result<Box<dyn ContentSink>, DriverError> {
+        Ok(Box::new(self.sink(grip, plan).await?))
     }
 
     fn check_command(&self, plan: &ImportPlan) -> Option<Argv> {
@@ -224,6 +232,18 @@ impl Driver for LibvirtDriver {
 
     async fn define(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         self.put_in_place(grip, plan).await
+    }
+
+    async fn exchange(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.rename("exchange", grip, plan).await
+    }
+
+    async fn exchange_back(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.rename("exchange_back", grip, plan).await
+    }
+
+    async fn destroy_displaced(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.destroy(grip, plan).await
     }
 
     async fn remove_import(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {

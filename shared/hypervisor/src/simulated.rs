@@ -23,12 +23,14 @@
 
 mod command;
 mod content;
+mod copy;
 mod export;
 mod guard;
 mod image;
 mod import;
 mod inventory;
 mod pace;
+mod replace;
 pub mod settings;
 mod state;
 
@@ -39,14 +41,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drs_model::{
-    Disk, Fault, Grip, Host, HypervisorKind, PowerAction, PowerState, VmName, VmSummary,
-};
+use drs_model::{Fault, Grip, Host, HypervisorKind, PowerAction, PowerState, VmName, VmSummary};
 use drs_transport::{Argv, HostGuard};
 
 use crate::port::{
-    Capabilities, DiskSink, DiskSource, Driver, DriverError, Export, ExportEnd, HostReport,
-    ImportPlan, ImportRequest, PlannedDisk, VmDescription,
+    Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
+    ImportPlan, ImportRequest, VmDescription,
 };
 use guard::SimulatedGuard;
 pub use settings::{Settings, SettingsError, Step};
@@ -89,10 +89,12 @@ impl Driver for SimulatedDriver {
         Capabilities {
             export_running: true,
             export_off: true,
+            export_rereadable: true,
             file_system_freeze: false,
             change_tracking: false,
             import: true,
             detached_check: true,
+            staging: false,
         }
     }
 
@@ -112,8 +114,13 @@ impl Driver for SimulatedDriver {
         self.dir.describe_on_order(vm).await
     }
 
-    async fn power(&self, grip: &Grip, action: PowerAction) -> Result<PowerState, DriverError> {
-        self.dir.power(grip, action).await
+    async fn power(
+        &self,
+        grip: &Grip,
+        vm: &VmName,
+        action: PowerAction,
+    ) -> Result<PowerState, DriverError> {
+        self.dir.power(grip, vm, action).await
     }
 
     fn export_at_loss(&self, grip: &Grip) -> Option<Argv> {
@@ -124,13 +131,12 @@ impl Driver for SimulatedDriver {
         self.dir.open_export(grip).await
     }
 
-    async fn read_disk(
+    async fn read(
         &self,
         grip: &Grip,
         export: &Export,
-        disk: &Disk,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
-        self.dir.read_disk(grip, export, disk).await
+    ) -> Result<Box<dyn ContentSource>, DriverError> {
+        Ok(Box::new(self.dir.source(grip, export).await?))
     }
 
     async fn export_danger(&self, _: &Grip, _: &Export) -> Result<Option<Fault>, DriverError> {
@@ -149,17 +155,16 @@ impl Driver for SimulatedDriver {
         self.dir.plan_import(job, request)
     }
 
-    async fn create_disks(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
-        self.dir.create_disks(grip, plan).await
+    async fn allocate(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.dir.allocate(grip, plan).await
     }
 
-    async fn write_disk(
+    async fn write(
         &self,
         grip: &Grip,
         plan: &ImportPlan,
-        disk: &PlannedDisk,
-    ) -> Result<Box<dyn DiskSink>, DriverError> {
-        self.dir.write_disk(grip, plan, disk).await
+    ) -> Result<Box<dyn ContentSink>, DriverError> {
+        Ok(Box::new(self.dir.sink(grip, plan).await?))
     }
 
     fn check_command(&self, _plan: &ImportPlan) -> Option<Argv> {
@@ -168,6 +173,18 @@ impl Driver for SimulatedDriver {
 
     async fn define(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         self.dir.define(grip, plan).await
+    }
+
+    async fn exchange(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.dir.exchange(grip, plan).await
+    }
+
+    async fn exchange_back(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.dir.exchange_back(grip, plan).await
+    }
+
+    async fn destroy_displaced(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.dir.destroy_displaced(grip, plan).await
     }
 
     async fn remove_import(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {

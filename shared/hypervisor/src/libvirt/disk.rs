@@ -1,16 +1,15 @@
-//! Disks over NBD: the streams that the port hands out.
+//! One disk over NBD, read or written.
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use drs_model::{Disk, Extent, Grip, VmRef};
 use drs_transport::{Argv, BoxStream, Remote, Spawned};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::LibvirtDriver;
-use super::export::Stillness;
+use super::pass::Stillness;
+use crate::DriverError;
 use crate::nbd::{NbdError, Reader, Writer};
-use crate::{DiskSink, DiskSource, DriverError};
 
 /// How long a `qemu-nbd` may take to listen, and to end.
 const SERVER_LIMIT: Duration = Duration::from_secs(60);
@@ -26,29 +25,27 @@ pub(super) struct Served<'a> {
     pub(super) file: &'a str,
 }
 
-impl LibvirtDriver {
-    /// Starts a `qemu-nbd` that lives as long as the returned server, and connects to it.
-    pub(super) async fn serve(
-        &self,
-        grip: &Grip,
-        served: &Served<'_>,
-    ) -> Result<(Server, BoxStream), DriverError> {
-        let socket = format!("{}/drs-{}.{}.sock", served.run, grip.job, served.disk);
-        let argv = Argv::new("qemu-nbd").args(served.options.iter().copied()).args([
-            "-f",
-            served.format,
-            "-x",
-            served.disk,
-            "-k",
-            &socket,
-            "--",
-            served.file,
-        ]);
-        let spawned = self.guard.serve(grip, &argv).await?;
-        let mut server = Server { spawned, host: self.host.name.to_string(), socket };
-        let stream = server.connect(self.remote.as_ref()).await?;
-        Ok((server, stream))
-    }
+/// Starts a `qemu-nbd` that lives as long as the returned server, and connects to it.
+pub(super) async fn serve(
+    driver: &LibvirtDriver,
+    grip: &Grip,
+    served: &Served<'_>,
+) -> Result<(Server, BoxStream), DriverError> {
+    let socket = format!("{}/drs-{}.{}.sock", served.run, grip.job, served.disk);
+    let argv = Argv::new("qemu-nbd").args(served.options.iter().copied()).args([
+        "-f",
+        served.format,
+        "-x",
+        served.disk,
+        "-k",
+        &socket,
+        "--",
+        served.file,
+    ]);
+    let spawned = driver.guard.serve(grip, &argv).await?;
+    let mut server = Server { spawned, host: driver.host.name.to_string(), socket };
+    let stream = server.connect(driver.remote.as_ref()).await?;
+    Ok((server, stream))
 }
 
 /// A `qemu-nbd` that lives as long as this, unless it ends by itself.
@@ -100,15 +97,15 @@ impl Server {
 }
 
 /// A disk that is read.
-pub(super) struct NbdSource {
-    pub(super) reader: Reader,
-    pub(super) vm: VmRef,
-    pub(super) disk: String,
+pub(super) struct DiskPass {
+    reader: Reader,
+    vm: VmRef,
+    disk: String,
     /// For a VM that is off: the server of this disk, and what tells that the VM stayed off.
-    pub(super) off: Option<(Server, Stillness)>,
+    off: Option<(Server, Stillness)>,
 }
 
-impl NbdSource {
+impl DiskPass {
     pub(super) async fn open(
         stream: BoxStream,
         vm: &VmRef,
@@ -131,15 +128,9 @@ impl NbdSource {
         }
         Ok(Self { reader, vm: vm.clone(), disk: disk.name.clone(), off })
     }
-}
 
-#[async_trait]
-impl DiskSource for NbdSource {
-    fn data_bytes(&self) -> u64 {
-        self.reader.data_bytes()
-    }
-
-    async fn next(&mut self) -> Result<Option<Extent>, DriverError> {
+    /// The next run of data, `None` behind the last one.
+    pub(super) async fn next(&mut self) -> Result<Option<Extent>, DriverError> {
         let next = self.reader.next().await;
         let next = next.map_err(|error| broken(&self.vm, &self.disk, &error))?;
         if let (None, Some((_, stillness))) = (&next, &self.off) {
@@ -149,15 +140,15 @@ impl DiskSource for NbdSource {
     }
 }
 
-/// A disk that is written.
-pub(super) struct NbdSink {
+/// A staging disk that is written.
+pub(super) struct DiskSink {
     writer: Writer,
     server: Server,
     vm: VmRef,
     disk: String,
 }
 
-impl NbdSink {
+impl DiskSink {
     pub(super) async fn open(
         stream: BoxStream,
         server: Server,
@@ -172,16 +163,13 @@ impl NbdSink {
         }
         Ok(Self { writer, server, vm: vm.clone(), disk: disk.to_owned() })
     }
-}
 
-#[async_trait]
-impl DiskSink for NbdSink {
-    async fn write(&mut self, extent: Extent) -> Result<(), DriverError> {
-        self.writer.write(&extent).await.map_err(|error| broken(&self.vm, &self.disk, &error))
+    pub(super) async fn write(&mut self, extent: &Extent) -> Result<(), DriverError> {
+        self.writer.write(extent).await.map_err(|error| broken(&self.vm, &self.disk, &error))
     }
 
-    async fn finish(self: Box<Self>) -> Result<(), DriverError> {
-        let Self { writer, server, vm, disk } = *self;
+    pub(super) async fn finish(self) -> Result<(), DriverError> {
+        let Self { writer, server, vm, disk } = self;
         writer.finish().await.map_err(|error| broken(&vm, &disk, &error))?;
         server.ended().await
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use drs_model::{Firmware, JobId, RestoreTarget, VmName, VmSpec};
+use drs_model::{Firmware, JobId, RestoreTarget, VmName};
 
+use super::import::is_kept;
 use super::parse::HostCapabilities;
 use super::spec;
 use super::xml::Element;
@@ -58,6 +59,7 @@ pub(super) fn adapt(
     if let Some(devices) = domain.at_mut("devices") {
         devices.remove("emulator");
         disks(devices, wanted, facts, &mut remarks)?;
+        device_names(devices);
         for nic in devices.children.iter_mut().filter(|it| it.name == "interface") {
             interface(nic, wanted.target, facts, &mut remarks)?;
         }
@@ -202,12 +204,13 @@ fn disks(
     remarks: &mut Vec<String>,
 ) -> Result<(), DriverError> {
     let mut placed = 0;
+    let kept = wanted.disks.iter().filter(is_kept);
     devices.children.retain_mut(|disk| {
         if disk.name != "disk" {
             return true;
         }
         let name = spec::disk_name(disk).to_owned();
-        if let Some(planned) = wanted.disks.iter().find(|planned| planned.name == name) {
+        if let Some(planned) = kept.clone().find(|planned| planned.name == name) {
             place(disk, planned);
             placed += 1;
             return true;
@@ -222,7 +225,13 @@ fn disks(
         }
         true
     });
-    match placed == wanted.disks.len() {
+    for firmware in wanted.disks.iter().filter(|disk| !is_kept(disk)) {
+        remarks.push(format!(
+            "{} is the firmware's memory and stays behind: the firmware starts from its defaults",
+            firmware.name
+        ));
+    }
+    match placed == kept.count() {
         true => Ok(()),
         false => Err(DriverError::Invalid(
             "the point's VM description does not name every disk of the point".into(),
@@ -312,42 +321,37 @@ fn consoles(devices: &mut Element) {
     }
 }
 
-/// A description made from the neutral form, for a VM that comes from another kind of hypervisor.
-pub(super) fn from_spec(spec: &VmSpec) -> Element {
-    let text = |name: &str, text: &str| Element::new(name).saying(text);
-    let mut os = Element::new("os");
-    if spec.firmware == Firmware::Uefi {
-        os.set("firmware", "efi");
-    }
-    let mut devices = Element::new("devices");
-    for disk in spec.disks.iter().filter(|disk| disk.protected) {
-        let target = Element::new("target").with("dev", &disk.name).with("bus", "virtio");
-        let driver = Element::new("driver").with("name", "qemu");
-        let disk = Element::new("disk").with("type", "file").with("device", "disk");
-        devices.children.push(disk.containing(driver).containing(target));
-    }
-    for nic in &spec.nics {
-        let mut card = Element::new("interface")
-            .with("type", "network")
-            .containing(Element::new("source").with("network", &nic.network))
-            .containing(Element::new("model").with("type", "virtio"));
-        if !nic.mac.is_empty() {
-            card.children.push(Element::new("mac").with("address", &nic.mac));
+/// Gives a disk whose name is none of libvirt's (`scsi0`) the next free one of its bus (`sda`).
+fn device_names(devices: &mut Element) {
+    let known = |name: &str| {
+        let letters = ["vd", "sd", "hd", "fd", "xvd", "ubd"].iter();
+        letters
+            .filter_map(|prefix| name.strip_prefix(prefix))
+            .any(|rest| !rest.is_empty() && rest.chars().all(|letter| letter.is_ascii_lowercase()))
+    };
+    let mut taken: BTreeSet<String> =
+        devices.all("disk").map(|disk| spec::disk_name(disk).to_owned()).collect();
+    for disk in devices.children.iter_mut().filter(|it| it.name == "disk") {
+        let Some(target) = disk.at_mut("target") else { continue };
+        if target.attribute("dev").is_some_and(known) {
+            continue;
         }
-        devices.children.push(card);
+        let prefix = match target.attribute("bus") {
+            Some("scsi" | "sata" | "usb") => "sd",
+            Some("ide") => "hd",
+            _ => "vd",
+        };
+        let free = letters().map(|letters| format!("{prefix}{letters}"));
+        if let Some(name) = free.into_iter().find(|name| !taken.contains(name)) {
+            target.set("dev", &name);
+            taken.insert(name);
+        }
     }
-    if spec.guest_agent {
-        let target =
-            Element::new("target").with("type", "virtio").with("name", "org.qemu.guest_agent.0");
-        devices.children.push(Element::new("channel").with("type", "unix").containing(target));
-    }
-    devices.children.push(Element::new("serial").with("type", "pty"));
-    let kind = text("type", "hvm").with("arch", "x86_64").with("machine", "q35");
-    Element::new("domain")
-        .containing(text("name", spec.name.as_str()))
-        .containing(text("memory", &spec.memory_mib.to_string()).with("unit", "MiB"))
-        .containing(text("vcpu", &spec.vcpus.to_string()))
-        .containing(os.containing(kind).containing(Element::new("boot").with("dev", "hd")))
-        .containing(Element::new("features").containing(Element::new("acpi")))
-        .containing(devices)
+}
+
+/// `a` to `z`, then `aa` to `zz`.
+fn letters() -> impl Iterator<Item = String> {
+    let one = || (b'a'..=b'z').map(char::from);
+    let two = one().flat_map(move |first| one().map(move |second| format!("{first}{second}")));
+    one().map(String::from).chain(two)
 }

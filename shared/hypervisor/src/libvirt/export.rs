@@ -1,23 +1,21 @@
 //! Exports: a VM's disks as they were at one instant, opened for reading.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use drs_model::{Consistency, Disk, Fault, FaultCode, Grip, PowerState, Timestamp, VmRef, VmSpec};
-use drs_transport::{Argv, Remote};
+use drs_transport::Argv;
 use serde::{Deserialize, Serialize};
 
-use super::disk::{NbdSource, Served};
 use super::inventory::Examined;
 use super::parse::{self, Listed};
+use super::pass::still;
 use super::xml::Element;
 use super::{LibvirtDriver, order, script, spec, virsh};
-use crate::{DiskSource, DriverError, Export, ExportEnd};
+use crate::{DriverError, Export, ExportEnd};
 
 const EXPORT: &str = concat!(include_str!("turn.sh"), include_str!("export.sh"));
 const PLACE: &str = include_str!("place.sh");
-const STILL: &str = include_str!("still.sh");
 
 /// Longest path of a Unix socket.
 const SOCKET_PATH_MAX: usize = 107;
@@ -25,35 +23,12 @@ const SOCKET_PATH_MAX: usize = 107;
 /// What is kept of an open export beside its description.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "vm", rename_all = "snake_case")]
-enum Handle {
+pub(super) enum Handle {
     /// QEMU serves every disk under its name on this socket.
     Running { uuid: String, socket: String, scratch: Vec<String> },
     /// A `qemu-nbd` per disk is to be started with its socket in this folder. `stamps` hold what
     /// the disks looked like, by name.
     Off { uuid: String, run: String, stamps: BTreeMap<String, String> },
-}
-
-/// Tells whether a VM stayed off and a disk of it unchanged.
-pub(super) struct Stillness {
-    remote: Arc<dyn Remote>,
-    argv: Argv,
-    stamp: String,
-}
-
-impl Stillness {
-    /// Fails when the VM was started or the disk was written.
-    pub(super) async fn check(&self, vm: &VmRef) -> Result<(), DriverError> {
-        let now = self.remote.exec(&self.argv, Bytes::new()).await?;
-        match now.ok() && now.text() == self.stamp {
-            true => Ok(()),
-            false => Err(DriverError::Busy {
-                vm: vm.clone(),
-                reason:
-                    "it was off and was started, or its disks were written, while they were read"
-                        .into(),
-            }),
-        }
-    }
 }
 
 /// A call of `export.sh`.
@@ -183,38 +158,6 @@ impl LibvirtDriver {
         Ok(Export { description, consistent_at, consistency, warnings, handle })
     }
 
-    pub(super) async fn source(
-        &self,
-        grip: &Grip,
-        export: &Export,
-        disk: &Disk,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
-        match self.unpacked(export)? {
-            Handle::Running { socket, .. } => {
-                let stream = self.remote.connect_unix(&socket).await?;
-                Ok(Box::new(NbdSource::open(stream, &grip.vm, disk, None).await?))
-            }
-            Handle::Off { uuid, run, mut stamps } => {
-                let served = Served {
-                    options: &["--read-only", "--persistent", "--shared=4"],
-                    run: &run,
-                    disk: &disk.name,
-                    format: &disk.format,
-                    file: &disk.source,
-                };
-                let (server, stream) = self.serve(grip, &served).await?;
-                let stillness = Stillness {
-                    remote: Arc::clone(&self.remote),
-                    argv: still(&uuid, &disk.source),
-                    stamp: stamps.remove(&disk.name).unwrap_or_default(),
-                };
-                stillness.check(&grip.vm).await?;
-                let off = Some((server, stillness));
-                Ok(Box::new(NbdSource::open(stream, &grip.vm, disk, off).await?))
-            }
-        }
-    }
-
     pub(super) async fn danger(
         &self,
         grip: &Grip,
@@ -259,7 +202,7 @@ impl LibvirtDriver {
         serde_json::to_value(handle).map_err(|error| self.failed("packing", error.to_string()))
     }
 
-    fn unpacked(&self, export: &Export) -> Result<Handle, DriverError> {
+    pub(super) fn unpacked(&self, export: &Export) -> Result<Handle, DriverError> {
         serde_json::from_value(export.handle.clone())
             .map_err(|error| self.failed("reading the export's record", error.to_string()))
     }
@@ -289,10 +232,6 @@ struct Opened {
     at: Timestamp,
     consistency: Consistency,
     warnings: Vec<String>,
-}
-
-fn still(uuid: &str, file: &str) -> Argv {
-    script(STILL, "drs-still").args([uuid, file])
 }
 
 /// The socket of the backup job: in the VM's own folder when its path is short enough.

@@ -3,14 +3,14 @@
 #   import.sh probe  DIR... -- PATH...             changes nothing
 #   import.sh create JOB ORDER [STAGING BYTES]...
 #   import.sh check  STAGING...                    changes nothing
-#   import.sh define JOB ORDER NAME [STAGING FINAL]...   the description on standard input
-#   import.sh remove JOB ORDER NAME [STAGING FINAL]...
+#   import.sh define JOB ORDER MADE_AS NAME [STAGING FINAL]...   the description on standard input
+#   import.sh remove JOB ORDER MADE_AS NAME [STAGING FINAL]...
 #
 # A disk is written under its staging name, which carries the job's id. `define` gives it its final
 # name by a second link and removes the staging name when the VM is defined. So a final file is ours
-# if the staging name is the same file, or if the VM of that name says that this job made it; `remove`
-# makes the staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails
-# where a file is.
+# if the staging name is the same file, or if the VM says that this job made it; `remove` makes the
+# staging link anew before it undefines the VM. Nothing is ever overwritten: linking fails where a file
+# is. The VM is called MADE_AS, or NAME when it has taken the place of another one.
 #
 # Exit codes: 17 something is there already (named on standard error), 20 the VM runs, 21 libvirt does
 # not tell what must be known (nothing is removed then).
@@ -39,6 +39,17 @@ made_by() {
     fi
     case $note in *'metadata element is not present'*) return 1 ;; esac
     fail 21 "libvirt does not tell which job made the VM: ${note:-no answer in time}"
+}
+
+# find_made JOB NAME...: sets `uuid` to the VM of one of these names that the job made, or to nothing
+find_made() {
+    made_for=$1
+    shift
+    for candidate; do
+        uuid=$(find_vm "$candidate") || exit 1
+        [ -z "$uuid" ] || ! made_by "$made_for" "$uuid" || return 0
+    done
+    uuid=''
 }
 
 exists() {
@@ -79,12 +90,11 @@ check() {
 
 define() {
     take_turn "$1" "$2"
-    job=$1 name=$3
-    shift 3
-    uuid=$(find_vm "$name") || exit 1
-    if [ -n "$uuid" ]; then
-        made_by "$job" "$uuid" || fail 17 "VM $name"
-    else
+    job=$1 made_as=$3 name=$4
+    shift 4
+    find_made "$job" "$made_as" "$name"
+    if [ -z "$uuid" ]; then
+        [ -z "$(find_vm "$made_as")" ] || fail 17 "VM $made_as"
         link_final "$@"
         v define /dev/stdin || exit
     fi
@@ -107,10 +117,10 @@ link_final() {
 
 remove() {
     take_turn "$1" "$2"
-    job=$1 name=$3
-    shift 3
-    uuid=$(find_vm "$name") || exit 1
-    if [ -n "$uuid" ] && made_by "$job" "$uuid"; then
+    job=$1 made_as=$3 name=$4
+    shift 4
+    find_made "$job" "$made_as" "$name"
+    if [ -n "$uuid" ]; then
         state=$(v domstate "$uuid" 2>&1) || fail 21 "libvirt does not tell whether the VM runs: $state"
         case $state in
         *'shut off' | *crashed) undefine "$uuid" "$@" ;;

@@ -1,6 +1,6 @@
 //! What a host has and what its VMs are made of.
 
-use drs_model::{PowerState, VmName, VmRef, VmSummary, nearest};
+use drs_model::{PowerState, VmForm, VmName, VmRef, VmSummary, nearest};
 
 use super::parse::{self, Listed};
 use super::xml::Element;
@@ -29,7 +29,13 @@ impl LibvirtDriver {
         let mut all: Vec<VmSummary> = listed
             .filter_map(|vm| {
                 let name = vm.name.parse().ok()?;
-                Some(VmSummary { name, power: vm.power, native_id: vm.uuid })
+                Some(VmSummary {
+                    name,
+                    power: vm.power,
+                    native_id: vm.uuid,
+                    label: String::new(),
+                    form: VmForm::Machine,
+                })
             })
             .collect();
         all.sort_by(|a, b| a.name.cmp(&b.name));

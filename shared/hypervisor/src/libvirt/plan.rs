@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drs_model::{DiskContent, HypervisorKind, JobId, VmName};
+use drs_model::{DiskContent, HypervisorKind, JobId, PowerState, RestoreTarget, VmForm};
 use drs_transport::Argv;
 
 use super::domain::{self, Facts, Wanted};
-use super::parse::{self, HostCapabilities};
+use super::import::{self, is_kept};
+use super::parse::{self, HostCapabilities, Listed};
 use super::xml::Element;
-use super::{LibvirtDriver, import, virsh};
+use super::{LibvirtDriver, foreign, virsh};
+use crate::replacement::{self, Replacement, Standing};
 use crate::{DriverError, ImportPlan, ImportRequest, PlannedDisk};
 
 impl LibvirtDriver {
@@ -17,18 +19,20 @@ impl LibvirtDriver {
         job: JobId,
         request: &ImportRequest<'_>,
     ) -> Result<ImportPlan, DriverError> {
-        let name = &request.target.vm.name;
-        let listed = self.list().await?;
-        if listed.iter().any(|vm| vm.name == name.as_str()) {
-            return Err(self.taken(format!("VM {name}")));
+        if request.point.spec.form == VmForm::Container {
+            return Err(DriverError::Unsupported(
+                "a container can be restored on Proxmox VE only".into(),
+            ));
         }
+        let listed = self.list().await?;
+        let replacement = self.replacement(job, request.target, &listed).await?;
         let disks = self.disks(job, request)?;
         let native = request.point.hypervisor == HypervisorKind::Libvirt;
         let source = match native {
             true => Element::parse(&request.point.native_config).map_err(|reason| {
                 DriverError::Invalid(format!("the point's VM description is damaged: {reason}"))
             })?,
-            false => domain::from_spec(&request.point.spec),
+            false => foreign::domain(request.point),
         };
         let files = domain::files(&source);
         let exists = self.probe(&disks, &files, &request.point.disks).await?;
@@ -40,9 +44,47 @@ impl LibvirtDriver {
             uuids: listed.into_iter().map(|vm| vm.uuid).collect(),
             host: self.host.name.to_string(),
         };
-        let wanted = Wanted { job, name, disks: &disks, target: request.target };
-        let (native_config, remarks) = domain::adapt(source, &wanted, &facts)?;
-        Ok(ImportPlan { name: name.clone(), disks, native_config, remarks })
+        let Replacement { name, made_as, replaces, mut remarks } = replacement;
+        let wanted = Wanted { job, name: &made_as, disks: &disks, target: request.target };
+        let (native_config, adapted) = domain::adapt(source, &wanted, &facts)?;
+        remarks.extend(adapted);
+        Ok(ImportPlan {
+            name,
+            made_as,
+            replaces,
+            form: VmForm::Machine,
+            disks,
+            native_config,
+            remarks,
+            handle: serde_json::Value::Null,
+        })
+    }
+
+    /// What is to happen with the VM that has the wanted name.
+    async fn replacement(
+        &self,
+        job: JobId,
+        target: &RestoreTarget,
+        listed: &[Listed],
+    ) -> Result<Replacement, DriverError> {
+        let there = listed.iter().find(|vm| vm.name == target.vm.name.as_str());
+        let standing = match there {
+            None => None,
+            Some(vm) => Some(Standing {
+                native_id: vm.uuid.clone(),
+                running: vm.power != PowerState::Off,
+                imported: self.imported(&vm.uuid).await?,
+            }),
+        };
+        let replacement = replacement::decide(job, &target.vm, target.replace, standing)?;
+        let aside = replacement.replaces.as_ref().map(|old| &old.aside);
+        for name in [&replacement.made_as].into_iter().chain(aside) {
+            let other = listed.iter().any(|vm| vm.name == name.as_str());
+            if other && *name != target.vm.name {
+                return Err(self.taken(format!("VM {name}")));
+            }
+        }
+        Ok(replacement)
     }
 
     fn taken(&self, what: String) -> DriverError {
@@ -54,17 +96,19 @@ impl LibvirtDriver {
         job: JobId,
         request: &ImportRequest<'_>,
     ) -> Result<Vec<PlannedDisk>, DriverError> {
-        let vm = &request.target.vm.name;
         let storage = &request.target.storage;
+        let stem = file_stem(job, request.target);
         let disk = |content: &DiskContent| {
             let name = disk_name(&content.name)?;
             let chosen = storage.get(name).map_or(self.image_dir(), String::as_str);
             let folder = parse::folder(chosen)?;
+            let firmware = foreign::is_firmware(request.point, name);
+            let file = |path: String| if firmware { String::new() } else { path };
             Ok(PlannedDisk {
                 name: name.to_owned(),
                 size_bytes: content.size_bytes,
-                staging: format!("{folder}/.drs-{job}-{name}.qcow2"),
-                path: format!("{folder}/{}-{name}.qcow2", file_name(vm)),
+                staging: file(format!("{folder}/.drs-{job}-{name}.qcow2")),
+                path: file(format!("{folder}/{stem}-{name}.qcow2")),
                 format: "qcow2".into(),
             })
         };
@@ -85,12 +129,15 @@ impl LibvirtDriver {
         contents: &[DiskContent],
     ) -> Result<BTreeSet<String>, DriverError> {
         let mut needed: BTreeMap<&str, u64> = BTreeMap::new();
-        for (disk, content) in disks.iter().zip(contents) {
+        for (disk, content) in disks.iter().zip(contents).filter(|(disk, _)| is_kept(disk)) {
             let folder = disk.path.rsplit_once('/').map_or("/", |(folder, _)| folder);
             *needed.entry(folder).or_default() += content.data_bytes;
         }
-        let own: Vec<&str> =
-            disks.iter().flat_map(|disk| [disk.path.as_str(), disk.staging.as_str()]).collect();
+        let own: Vec<&str> = disks
+            .iter()
+            .filter(is_kept)
+            .flat_map(|disk| [disk.path.as_str(), disk.staging.as_str()])
+            .collect();
         let argv = import::import("probe")
             .args(needed.keys().copied())
             .arg("--")
@@ -157,7 +204,12 @@ fn disk_name(name: &str) -> Result<&str, DriverError> {
     }
 }
 
-/// The VM's name as part of a file name. Its rules leave nothing to escape but spaces.
-fn file_name(vm: &VmName) -> String {
-    vm.as_str().replace(' ', "_")
+/// What the names of the disks' files begin with: the VM's name, whose rules leave nothing to escape
+/// but spaces. A target that may be replaced gets new files each time, so they carry the job's digits.
+fn file_stem(job: JobId, target: &RestoreTarget) -> String {
+    let name = target.vm.name.as_str().replace(' ', "_");
+    match target.replace {
+        None => name,
+        Some(_) => format!("{name}-{}", replacement::digits(job)),
+    }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use drs_model::{Grip, PowerAction, PowerState};
+use bytes::Bytes;
+use drs_model::{Grip, PowerAction, PowerState, VmName};
 use drs_transport::Argv;
 use tokio::time::{Instant, sleep};
 
-use super::{LibvirtDriver, order, script};
+use super::{CHANGE_LIMIT, LibvirtDriver, order, script};
 use crate::DriverError;
 
 const POWER: &str = concat!(include_str!("turn.sh"), include_str!("power.sh"));
@@ -25,9 +26,11 @@ impl LibvirtDriver {
     pub(super) async fn switch(
         &self,
         grip: &Grip,
+        vm: &VmName,
         action: PowerAction,
     ) -> Result<PowerState, DriverError> {
-        let vm = self.find(&grip.vm).await?;
+        let switched = self.vm_ref(vm);
+        let vm = self.find(&switched).await?;
         let (command, wanted) = match (action, vm.power) {
             (PowerAction::Start, PowerState::Running) => return Ok(PowerState::Running),
             (PowerAction::Start, PowerState::Paused) => ("resume", PowerState::Running),
@@ -39,10 +42,11 @@ impl LibvirtDriver {
         };
         let what = format!("virsh {command}");
         let argv = switch_call(command).args([grip.job.to_string(), order(grip), vm.uuid]);
-        self.change(grip, &what, &argv, bytes::Bytes::new()).await?;
+        let output = self.guard.run(grip, &argv, Bytes::new(), CHANGE_LIMIT).await?;
+        self.text(Some(&switched), &what, &output)?;
         let deadline = Instant::now() + SHUTDOWN_LIMIT;
         loop {
-            if self.find(&grip.vm).await?.power == wanted {
+            if self.find(&switched).await?.power == wanted {
                 return Ok(wanted);
             }
             if Instant::now() >= deadline {
@@ -50,8 +54,7 @@ impl LibvirtDriver {
                     host: self.host.name.to_string(),
                     what,
                     reason: format!(
-                        "{} is not {wanted} after {} s; the guest may ignore the power button",
-                        grip.vm,
+                        "{switched} is not {wanted} after {} s; the guest may ignore the power button",
                         SHUTDOWN_LIMIT.as_secs()
                     ),
                 });

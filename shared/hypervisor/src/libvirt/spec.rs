@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drs_model::{Disk, Firmware, Nic, VmName, VmSpec};
+use drs_model::{Disk, Firmware, Nic, VmForm, VmName, VmSpec};
 
 use super::xml::Element;
 
@@ -20,6 +20,8 @@ pub(super) fn spec(domain: &Element, sizes: &BTreeMap<String, u64>) -> Result<Vm
     Ok(VmSpec {
         name,
         native_id: domain.at("uuid").map_or("", Element::text).to_owned(),
+        label: String::new(),
+        form: VmForm::Machine,
         vcpus: domain.at("vcpu").and_then(|it| it.text().parse().ok()).unwrap_or(1),
         memory_mib: domain.at("memory").map_or(0, memory_mib),
         firmware: firmware(domain),

@@ -19,7 +19,6 @@ const WINDOW_BYTES: u64 = 1 << 30;
 pub(crate) struct Reader {
     connection: Connection,
     size_bytes: u64,
-    data_bytes: u64,
     allocation: Option<u32>,
     /// The map is known up to here.
     mapped: u64,
@@ -42,13 +41,12 @@ enum Answer {
 }
 
 impl Reader {
-    /// Opens an export and counts its data.
+    /// Opens an export.
     pub(crate) async fn open(stream: BoxStream, name: &str) -> Result<Self, NbdError> {
         let opened = handshake::open(stream, name).await?;
         let mut reader = Self {
             connection: opened.connection,
             size_bytes: opened.size_bytes,
-            data_bytes: 0,
             allocation: opened.allocation,
             mapped: 0,
             mapping: false,
@@ -59,9 +57,6 @@ impl Reader {
         if reader.allocation.is_none() {
             reader.mapped = reader.size_bytes;
             reader.want(0, reader.size_bytes);
-            reader.data_bytes = reader.size_bytes;
-        } else {
-            reader.count().await?;
         }
         Ok(reader)
     }
@@ -69,11 +64,6 @@ impl Reader {
     /// Size that the guest sees.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
-    }
-
-    /// Bytes that the pass delivers.
-    pub(crate) fn data_bytes(&self) -> u64 {
-        self.data_bytes
     }
 
     /// The next run of data, `None` behind the last one. After an error the reader is of no use.
@@ -96,22 +86,6 @@ impl Reader {
             }
         }
         Ok(None)
-    }
-
-    /// Adds up the data in a first look at the map, so that progress has an end.
-    async fn count(&mut self) -> Result<(), NbdError> {
-        while self.mapped < self.size_bytes {
-            self.ask_map().await?;
-            while self.in_flight.front().is_some_and(|first| !first.done) {
-                self.receive().await?;
-            }
-            if let Some(Pending { answer: Answer::Map(runs), .. }) = self.in_flight.pop_front() {
-                self.learn(&runs)?;
-            }
-            self.data_bytes += self.wanted.drain(..).map(|(from, to)| to - from).sum::<u64>();
-        }
-        self.mapped = 0;
-        Ok(())
     }
 
     /// Sends requests until enough are in flight.

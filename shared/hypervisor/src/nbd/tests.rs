@@ -117,7 +117,6 @@ async fn a_sparse_image_is_read_in_rising_order_without_its_holes() {
         assert!(extents.iter().all(|extent| extent.data.len() <= Extent::BYTES_MAX));
         let read: usize = extents.iter().map(|extent| extent.data.len()).sum();
         assert!(read < 14 * MIB, "{format}: {read} bytes were read");
-        assert_eq!(reader.data_bytes(), read as u64);
         let mut expected = vec![0; size];
         for (offset, bytes) in &data {
             expected[*offset..offset + bytes.len()].copy_from_slice(bytes);
@@ -141,7 +140,7 @@ async fn an_empty_disk_and_a_large_one_cost_nothing() {
         assert!(done.expect("qemu-img").success());
         let server = Server::start(&path, "qcow2", &["--read-only"]).await;
         let mut reader = Reader::open(server.connect().await, "vda").await.expect("an export");
-        assert_eq!((reader.size_bytes(), reader.data_bytes()), (size, 0));
+        assert_eq!(reader.size_bytes(), size);
         assert_eq!(read_all(&mut reader).await, []);
     }
 }

@@ -6,12 +6,8 @@
 
 use std::ops::Range;
 
-use async_trait::async_trait;
 use bytes::BytesMut;
 use drs_model::{Extent, VmName};
-
-use super::pace::Pace;
-use crate::{DiskSource, DriverError};
 
 const BLOCK: usize = 64 * 1024;
 const PAGE: usize = 4096;
@@ -31,17 +27,16 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Bytes that are not in a hole.
-    pub(super) fn data_bytes(&self) -> u64 {
-        self.disk_mib * self.blocks_per_mib() * BLOCK as u64
-    }
-
     fn blocks_per_mib(&self) -> u64 {
         (BLOCKS_PER_MIB * self.data_percent).div_ceil(100)
     }
 
-    /// The data of the MiB of that number.
-    fn extent(&self, mib: u64) -> Extent {
+    /// The data of the MiB of that number, `None` behind the last one that has data.
+    pub(super) fn extent(&self, mib: u64) -> Option<Extent> {
+        (mib < self.disk_mib && self.data_percent > 0).then(|| self.filled(mib))
+    }
+
+    fn filled(&self, mib: u64) -> Extent {
         let per_mib = self.blocks_per_mib();
         let mut data = BytesMut::with_capacity(per_mib as usize * BLOCK);
         for block in mib * per_mib..(mib + 1) * per_mib {
@@ -92,32 +87,6 @@ pub(super) fn marker(content: &[u8]) -> Option<String> {
     let line = content.split(|&byte| byte == b'\n').next()?;
     let line = std::str::from_utf8(line).ok()?;
     line.starts_with("drs-simulated ").then(|| line.to_owned())
-}
-
-/// One pass over generated content.
-pub(super) struct ContentSource {
-    pub(super) content: Content,
-    pub(super) next_mib: u64,
-    pub(super) pace: Pace,
-}
-
-#[async_trait]
-impl DiskSource for ContentSource {
-    fn data_bytes(&self) -> u64 {
-        self.content.data_bytes()
-    }
-
-    async fn next(&mut self) -> Result<Option<Extent>, DriverError> {
-        let mibs = self.content.disk_mib;
-        if self.next_mib == mibs || self.content.data_bytes() == 0 {
-            self.pace.reach(mibs, mibs).await?;
-            return Ok(None);
-        }
-        self.pace.reach(self.next_mib, mibs).await?;
-        let extent = self.content.extent(self.next_mib);
-        self.next_mib += 1;
-        Ok(Some(extent))
-    }
 }
 
 /// A number that looks random and follows from the parts.

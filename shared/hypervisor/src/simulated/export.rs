@@ -1,17 +1,19 @@
 //! Reading simulated VMs.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use drs_model::{Consistency, Disk, Grip, JobId, PowerState, Timestamp, VmName};
+use drs_model::{Consistency, Disk, Grip, PowerState, Timestamp, VmName};
 
 use super::SimulatedDriver;
-use super::content::{Content, ContentSource, hash, hash_text, marker};
-use super::image::ImageSource;
-use super::pace::{Pace, share};
+use super::content::{Content, hash, hash_text, marker};
+use super::copy::{DiskPass, Source};
+use super::image::ImageReader;
+use super::pace::Pace;
 use super::settings::Step;
 use super::state::{HostDir, Machine, OpenExport, VmState, now_ms};
 use crate::digest::ContentDigest;
-use crate::port::{DiskSource, DriverError, Export};
+use crate::port::{DriverError, Export};
 
 impl HostDir {
     pub(super) async fn open_export(&self, grip: &Grip) -> Result<Export, DriverError> {
@@ -56,32 +58,21 @@ impl HostDir {
         .await
     }
 
-    pub(super) async fn read_disk(
-        &self,
-        grip: &Grip,
-        export: &Export,
-        disk: &Disk,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
+    pub(super) async fn source(&self, grip: &Grip, export: &Export) -> Result<Source, DriverError> {
         let vm = &grip.vm.name;
-        let gone = |reason: &str| DriverError::Stream {
-            disk: disk.name.clone(),
-            reason: reason.to_owned(),
-        };
-        let disks = &export.description.spec.disks;
-        let number = disks
-            .iter()
-            .position(|known| known.name == disk.name)
-            .ok_or_else(|| gone("the export has no such disk"))?;
-        let all = export.description.spec.protected_bytes();
+        let disks = export.description.spec.disks.len();
         self.with_vm(vm, |state| {
             self.admit(grip, state)?;
             let machine = self.machine(vm, state)?.clone();
             let Some(open) = state.export.clone().filter(|open| open.job == grip.job) else {
                 return Err(gone("the export is closed"));
             };
-            let length = share(self.settings.backup(vm), disk.size_bytes, all);
-            let pace = self.pace(vm, state, Step::ReadDisk, length, gone);
-            self.source(vm, &machine, open.generation, number, pace)
+            let passes = self.passes(vm, &machine, open.generation)?;
+            if passes.len() != disks {
+                return Err(gone("the export has other disks"));
+            }
+            let pace = self.pace(vm, state, Step::ReadDisk, self.settings.backup(vm));
+            Ok(Source::new(passes, pace))
         })
         .await
     }
@@ -93,41 +84,48 @@ impl HostDir {
         state: &mut VmState,
         step: Step,
         length: Duration,
-        broken: impl Fn(&str) -> DriverError,
     ) -> Pace {
         state.copies += 1;
         let settings = &self.settings;
         let chance = |what: u64| hash([settings.seed, hash_text(vm.as_str()), state.copies, what]);
         let jitter = chance(0) % (2 * settings.jitter_percent + 1);
         let length = length * (100 + jitter as u32 - settings.jitter_percent as u32) / 100;
-        let random = (chance(1) % 100 < settings.fail_percent).then(|| broken("simulated failure"));
+        let random = (chance(1) % 100 < settings.fail_percent).then(|| gone("simulated failure"));
         let ordered = self.fail_on_order(step, &mut state.failures).err();
-        let failure = ordered.map(|error| broken(&error.to_string())).or(random);
+        let failure = ordered.map(|error| gone(&error.to_string())).or(random);
         Pace::new(length, failure)
     }
 
-    fn source(
+    /// A pass over each disk, with its size in bytes.
+    fn passes(
         &self,
         vm: &VmName,
         machine: &Machine,
         generation: u64,
-        disk: usize,
-        pace: Pace,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
+    ) -> Result<VecDeque<(u64, DiskPass)>, DriverError> {
         if let Some(imported) = &machine.imported {
-            let path = self.image(vm, disk, imported.job);
-            return Ok(Box::new(ImageSource::open(&path, pace)?));
+            let open = |disk: &Disk| {
+                Ok((disk.size_bytes, DiskPass::Imported(ImageReader::open(disk.source.as_ref())?)))
+            };
+            return imported.spec.disks.iter().map(open).collect();
         }
-        let content = Content {
-            seed: self.settings.seed,
-            vm: vm.clone(),
-            disk,
-            disk_mib: self.settings.disk_mib,
-            data_percent: self.settings.data_percent,
-            generation,
+        let generated = |disk: u32| {
+            let content = Content {
+                seed: self.settings.seed,
+                vm: machine.origin.as_ref().unwrap_or(vm).clone(),
+                disk: disk as usize,
+                disk_mib: self.settings.disk_mib,
+                data_percent: self.settings.data_percent,
+                generation,
+            };
+            (self.settings.disk_bytes(), DiskPass::Generated(content, 0))
         };
-        Ok(Box::new(ContentSource { content, next_mib: 0, pace }))
+        Ok((0..self.settings.disks).map(generated).collect())
     }
+}
+
+fn gone(reason: &str) -> DriverError {
+    DriverError::Stream { disk: "all".to_owned(), reason: reason.to_owned() }
 }
 
 fn instant(ms: u64) -> Timestamp {
@@ -145,9 +143,9 @@ impl SimulatedDriver {
     /// # Errors
     /// No such VM, or its files cannot be read.
     pub async fn marker(&self, vm: &VmName) -> Result<Option<String>, DriverError> {
-        let first = self.sources(vm)?.into_iter().next();
-        let Some(mut disk) = first else { return Ok(None) };
-        let extent = disk.next().await?.filter(|extent| extent.offset == 0);
+        let first = self.passes(vm)?.into_iter().next();
+        let Some((_, mut disk)) = first else { return Ok(None) };
+        let extent = disk.next()?.filter(|extent| extent.offset == 0);
         Ok(extent.and_then(|extent| marker(&extent.data)))
     }
 
@@ -157,9 +155,9 @@ impl SimulatedDriver {
     /// No such VM, or its files cannot be read.
     pub async fn digest(&self, vm: &VmName) -> Result<Vec<String>, DriverError> {
         let mut digests = Vec::new();
-        for mut disk in self.sources(vm)? {
+        for (_, mut disk) in self.passes(vm)? {
             let mut digest = ContentDigest::default();
-            while let Some(extent) = disk.next().await? {
+            while let Some(extent) = disk.next()? {
                 digest.update(&extent);
             }
             digests.push(digest.finish());
@@ -176,19 +174,13 @@ impl SimulatedDriver {
         let state = self.dir.with_vm::<_, DriverError>(vm, |state| Ok(state.clone())).await?;
         let mut found = Vec::new();
         found.extend(state.export.map(|export| format!("export of job {}", export.job)));
-        let owner: Option<JobId> =
-            state.machine.and_then(|machine| machine.imported).map(|imported| imported.job);
-        found.extend(self.dir.stray_images(vm, owner)?);
+        found.extend(self.dir.stray_images(vm)?);
         Ok(found)
     }
 
-    fn sources(&self, vm: &VmName) -> Result<Vec<Box<dyn DiskSource>>, DriverError> {
+    fn passes(&self, vm: &VmName) -> Result<VecDeque<(u64, DiskPass)>, DriverError> {
         let state = self.dir.peek(vm)?;
         let machine = self.dir.machine(vm, &state)?;
-        let generation = machine.generation_at(now_ms());
-        let disks = self.dir.describe(vm, machine)?.spec.disks.len();
-        (0..disks)
-            .map(|disk| self.dir.source(vm, machine, generation, disk, Pace::at_once()))
-            .collect()
+        self.dir.passes(vm, machine, machine.generation_at(now_ms()))
     }
 }

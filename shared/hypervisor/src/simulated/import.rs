@@ -1,18 +1,20 @@
 //! Making simulated VMs.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::time::Duration;
 
-use drs_model::{Disk, Grip, JobId, PowerState, VmName, VmSpec};
+use drs_model::{Disk, Grip, JobId, PowerState, VmForm, VmName, VmSpec};
 
 use super::content::{hash, hash_text};
-use super::image::ImageSink;
-use super::inventory::{mac, native_id};
-use super::pace::share;
+use super::copy::Sink;
+use super::image::ImageWriter;
+use super::inventory::mac;
 use super::settings::Step;
 use super::state::{HostDir, Imported, Machine, now_ms};
-use crate::port::{DiskSink, DriverError, ImportPlan, ImportRequest, PlannedDisk};
+use crate::port::{DriverError, ImportPlan, ImportRequest, PlannedDisk};
+use crate::replacement::{self, Replacement, Standing};
 
 /// How long the detached check of an import takes.
 pub(super) const CHECK_LENGTH: Duration = Duration::from_millis(50);
@@ -24,16 +26,24 @@ impl HostDir {
         request: &ImportRequest<'_>,
     ) -> Result<ImportPlan, DriverError> {
         let (point, target) = (request.point, request.target);
-        let name = &target.vm.name;
-        if self.peek(name)?.machine.is_some() {
-            return Err(self.exists(name));
+        if point.spec.form == VmForm::Container {
+            return Err(DriverError::Unsupported(
+                "a container can be restored on Proxmox VE only".to_owned(),
+            ));
         }
+        let standing = self.peek(&target.vm.name)?.machine.map(|machine| Standing {
+            native_id: machine.native_id(&target.vm.name),
+            running: machine.power != PowerState::Off,
+            imported: machine.imported.is_some(),
+        });
+        let Replacement { name, made_as, replaces, mut remarks } =
+            replacement::decide(job, &target.vm, target.replace, standing)?;
         let disks: Vec<PlannedDisk> = point
             .disks
             .iter()
             .enumerate()
             .map(|(number, disk)| {
-                let path = self.image(name, number, job).display().to_string();
+                let path = self.image(&name, number, job).display().to_string();
                 PlannedDisk {
                     name: disk.name.clone(),
                     size_bytes: disk.size_bytes,
@@ -44,8 +54,8 @@ impl HostDir {
             })
             .collect();
         let mut spec = VmSpec {
-            name: name.clone(),
-            native_id: native_id(name),
+            name: made_as.clone(),
+            native_id: format!("simulated-{job}"),
             disks: disks.iter().map(defined).collect(),
             ..point.spec.clone()
         };
@@ -57,28 +67,31 @@ impl HostDir {
                 nic.mac = mac(hash([hash_text(&job.to_string()), number as u64]));
             }
         }
-        let remarks = target.storage.iter().map(|(disk, folder)| {
+        remarks.extend(target.storage.iter().map(|(disk, folder)| {
             format!("disk {disk} does not go to {folder}: a simulated host has one folder")
-        });
+        }));
         let native_config = serde_json::to_string_pretty(&spec)
             .map_err(|error| self.failed("planning an import", &error))?;
-        Ok(ImportPlan { name: name.clone(), disks, native_config, remarks: remarks.collect() })
+        Ok(ImportPlan {
+            name,
+            made_as,
+            replaces,
+            form: VmForm::Machine,
+            disks,
+            native_config,
+            remarks,
+            handle: serde_json::Value::Null,
+        })
     }
 
-    pub(super) async fn create_disks(
-        &self,
-        grip: &Grip,
-        plan: &ImportPlan,
-    ) -> Result<(), DriverError> {
-        self.with_vm(&plan.name, |state| {
-            self.admit(grip, state)?;
+    pub(super) async fn allocate(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.with_vm_of(grip, &plan.made_as, |state| {
             if state.machine.is_some() {
-                return Err(self.exists(&plan.name));
+                return Err(self.exists(&plan.made_as));
             }
             self.fail_on_order(Step::CreateDisks, &mut state.failures)?;
-            for (number, disk) in plan.disks.iter().enumerate() {
-                let path = self.image(&plan.name, number, grip.job);
-                File::create(&path)
+            for disk in &plan.disks {
+                File::create(&disk.path)
                     .and_then(|file| file.set_len(disk.size_bytes))
                     .map_err(|error| self.failed("making a disk", &error))?;
             }
@@ -87,50 +100,37 @@ impl HostDir {
         .await
     }
 
-    pub(super) async fn write_disk(
-        &self,
-        grip: &Grip,
-        plan: &ImportPlan,
-        disk: &PlannedDisk,
-    ) -> Result<Box<dyn DiskSink>, DriverError> {
-        let broken = |reason: &str| DriverError::Stream {
-            disk: disk.name.clone(),
-            reason: reason.to_owned(),
-        };
-        let number = plan
-            .disks
-            .iter()
-            .position(|planned| planned == disk)
-            .ok_or_else(|| broken("the plan has no such disk"))?;
-        let all: u64 = plan.disks.iter().map(|disk| disk.size_bytes).sum();
-        let length = share(Duration::from_millis(self.settings.restore_ms), disk.size_bytes, all);
+    pub(super) async fn sink(&self, grip: &Grip, plan: &ImportPlan) -> Result<Sink, DriverError> {
+        let vm = &plan.made_as;
+        let length = Duration::from_millis(self.settings.restore_ms);
         let pace = self
-            .with_vm::<_, DriverError>(&plan.name, |state| {
-                self.admit(grip, state)?;
-                Ok(self.pace(&plan.name, state, Step::WriteDisk, length, broken))
-            })
+            .with_vm_of(grip, vm, |state| Ok(self.pace(vm, state, Step::WriteDisk, length)))
             .await?;
-        let path = self.image(&plan.name, number, grip.job);
         let host = self.host_name().as_str();
-        Ok(Box::new(ImageSink::open(host, &path, disk.size_bytes, pace)?))
+        let open =
+            |disk: &PlannedDisk| ImageWriter::open(host, disk.path.as_ref(), disk.size_bytes);
+        let disks = plan.disks.iter().map(open).collect::<Result<_, _>>()?;
+        let total_bytes = plan.disks.iter().map(|disk| disk.size_bytes).sum();
+        Ok(Sink::new(disks, total_bytes, pace))
     }
 
     pub(super) async fn define(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         let spec: VmSpec = serde_json::from_str(&plan.native_config)
             .map_err(|error| DriverError::Invalid(format!("the plan is no VM: {error}")))?;
-        self.with_vm(&plan.name, |state| {
-            self.admit(grip, state)?;
+        let made = |machine: &Machine| machine.made_by(grip.job);
+        if self.peek(&plan.name)?.machine.as_ref().is_some_and(made) {
+            return Ok(());
+        }
+        self.with_vm_of(grip, &plan.made_as, |state| {
             self.fail_on_order(Step::Define, &mut state.failures)?;
-            let made_by = |machine: &Machine| machine.imported.as_ref().map(|made| made.job);
             match &state.machine {
-                Some(machine) if made_by(machine) == Some(grip.job) => return Ok(()),
-                Some(_) => return Err(self.exists(&plan.name)),
+                Some(machine) if made(machine) => return Ok(()),
+                Some(_) => return Err(self.exists(&plan.made_as)),
                 None => {}
             }
-            for number in 0..plan.disks.len() {
-                let path = self.image(&plan.name, number, grip.job);
-                fs::metadata(&path).map_err(|error| {
-                    self.failed("defining a VM", &format!("{}: {error}", path.display()))
+            for disk in &plan.disks {
+                fs::metadata(&disk.path).map_err(|error| {
+                    self.failed("defining a VM", &format!("{}: {error}", disk.path))
                 })?;
             }
             state.machine = Some(Machine {
@@ -138,6 +138,7 @@ impl HostDir {
                 generation: 0,
                 since_ms: now_ms(),
                 imported: Some(Imported { job: grip.job, spec }),
+                origin: None,
             });
             Ok(())
         })
@@ -149,42 +150,55 @@ impl HostDir {
         grip: &Grip,
         plan: &ImportPlan,
     ) -> Result<(), DriverError> {
-        self.with_vm(&plan.name, |state| {
-            self.admit(grip, state)?;
-            state.machine.take_if(|machine| {
-                machine.imported.as_ref().is_some_and(|made| made.job == grip.job)
-            });
-            for number in 0..plan.disks.len() {
-                match fs::remove_file(self.image(&plan.name, number, grip.job)) {
-                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                        return Err(self.failed("removing a disk", &error));
-                    }
-                    _ => {}
+        for vm in [&plan.made_as, &plan.name] {
+            self.with_vm_of(grip, vm, |state| {
+                let Some(made) = state.machine.take_if(|machine| machine.made_by(grip.job)) else {
+                    return Ok(());
+                };
+                if made.power == PowerState::Off {
+                    return Ok(());
                 }
-            }
-            Ok(())
+                let reason = format!("it is {}: it is not removed", made.power);
+                state.machine = Some(made);
+                Err(DriverError::Busy { vm: self.vm_ref(vm), reason })
+            })
+            .await?;
+        }
+        self.with_vm_of(grip, &plan.made_as, |_| {
+            plan.disks.iter().try_for_each(|disk| self.remove_image(&disk.path))
         })
         .await
     }
 
-    /// Images under a VM's name that do not belong to the VM that this job imported.
-    pub(super) fn stray_images(
-        &self,
-        vm: &VmName,
-        owner: Option<JobId>,
-    ) -> Result<Vec<String>, DriverError> {
+    pub(super) fn remove_image(&self, path: &str) -> Result<(), DriverError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.failed("removing a disk", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Images that were made under a VM's name and belong to no VM.
+    pub(super) fn stray_images(&self, vm: &VmName) -> Result<Vec<String>, DriverError> {
+        let mut owned = BTreeSet::new();
+        for name in self.recorded()? {
+            let imported = self.peek(&name)?.machine.and_then(|machine| machine.imported);
+            owned.extend(imported.into_iter().flat_map(|it| it.spec.disks).map(|it| it.source));
+        }
         let listed = fs::read_dir(self.images())
             .and_then(Iterator::collect::<io::Result<Vec<_>>>)
             .map_err(|error| self.failed("listing images", &error))?;
-        let names = listed.iter().map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let owned = owner.map(|job| format!(".{job}.img"));
-        Ok(names
-            .filter(|name| name.strip_prefix(vm.as_str()).is_some_and(|rest| rest.starts_with('.')))
-            .filter(|name| !owned.as_ref().is_some_and(|owned| name.ends_with(owned)))
-            .collect())
+        let made_as = |entry: &fs::DirEntry| {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            file.strip_prefix(vm.as_str()).is_some_and(|rest| rest.starts_with('.'))
+        };
+        let paths =
+            listed.iter().filter(|it| made_as(it)).map(|it| it.path().display().to_string());
+        Ok(paths.filter(|path| !owned.contains(path)).collect())
     }
 
-    fn exists(&self, vm: &VmName) -> DriverError {
+    pub(super) fn exists(&self, vm: &VmName) -> DriverError {
         DriverError::AlreadyExists { what: format!("VM {vm}"), host: self.host_name().to_string() }
     }
 }

@@ -1,7 +1,7 @@
 //! What a simulated host has, and switching it.
 
 use drs_model::{
-    Disk, Firmware, Grip, Nic, PowerAction, PowerState, VmName, VmRef, VmSpec, VmSummary,
+    Disk, Firmware, Grip, Nic, PowerAction, PowerState, VmForm, VmName, VmRef, VmSpec, VmSummary,
 };
 
 use super::content::{hash, hash_text};
@@ -27,8 +27,13 @@ impl HostDir {
         let mut summaries = Vec::new();
         for name in self.known()? {
             if let Some(machine) = self.peek(&name)?.machine {
-                let native_id = native_id(&name);
-                summaries.push(VmSummary { name, power: machine.power, native_id });
+                summaries.push(VmSummary {
+                    native_id: machine.native_id(&name),
+                    power: machine.power,
+                    name,
+                    label: String::new(),
+                    form: VmForm::Machine,
+                });
             }
         }
         Ok(summaries)
@@ -54,7 +59,7 @@ impl HostDir {
     ) -> Result<VmDescription, DriverError> {
         let spec = match &machine.imported {
             Some(imported) => imported.spec.clone(),
-            None => self.native_spec(vm),
+            None => self.native_spec(vm, machine),
         };
         let native_config = serde_json::to_string_pretty(&spec)
             .map_err(|error| self.failed("describing a VM", &error))?;
@@ -64,11 +69,11 @@ impl HostDir {
     pub(super) async fn power(
         &self,
         grip: &Grip,
+        vm: &VmName,
         action: PowerAction,
     ) -> Result<PowerState, DriverError> {
-        self.with_vm(&grip.vm.name, |state| {
-            self.admit(grip, state)?;
-            self.machine(&grip.vm.name, state)?;
+        self.with_vm_of(grip, vm, |state| {
+            self.machine(vm, state)?;
             self.fail_on_order(Step::Power, &mut state.failures)?;
             let power = match action {
                 PowerAction::Start => PowerState::Running,
@@ -128,19 +133,22 @@ impl HostDir {
         }
     }
 
-    fn native_spec(&self, vm: &VmName) -> VmSpec {
+    fn native_spec(&self, vm: &VmName, machine: &Machine) -> VmSpec {
+        let origin = machine.origin.as_ref().unwrap_or(vm);
         let disks = (0..self.settings.disks as u8).map(|number| Disk {
             name: format!("vd{}", char::from(b'a' + number)),
             size_bytes: self.settings.disk_bytes(),
-            source: format!("generated/{vm}/{number}"),
+            source: format!("generated/{origin}/{number}"),
             format: "raw".to_owned(),
             protected: true,
             unprotected_reason: String::new(),
         });
-        let identity = hash([self.settings.seed, hash_text(vm.as_str())]);
+        let identity = hash([self.settings.seed, hash_text(origin.as_str())]);
         VmSpec {
             name: vm.clone(),
-            native_id: native_id(vm),
+            native_id: machine.native_id(vm),
+            label: String::new(),
+            form: VmForm::Machine,
             vcpus: 1,
             memory_mib: 512,
             firmware: Firmware::Bios,
@@ -160,8 +168,4 @@ impl HostDir {
 pub(super) fn mac(number: u64) -> String {
     let [a, b, c, ..] = number.to_le_bytes();
     format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
-}
-
-pub(super) fn native_id(vm: &VmName) -> String {
-    format!("simulated-{vm}")
 }

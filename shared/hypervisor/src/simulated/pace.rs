@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::DriverError;
 
-/// The time of one copy of a disk, spread over its length.
+/// The time of one copy of all disks, spread over their length.
 #[derive(Debug)]
 pub(super) struct Pace {
     start: Instant,
@@ -19,11 +19,6 @@ impl Pace {
     /// A copy that takes this long from now on.
     pub(super) fn new(total: Duration, failure: Option<DriverError>) -> Self {
         Self { start: Instant::now(), total, failure }
-    }
-
-    /// A copy that takes no time.
-    pub(super) fn at_once() -> Self {
-        Self::new(Duration::ZERO, None)
     }
 
     /// Waits until `done` of `all` may be done.
@@ -41,6 +36,6 @@ impl Pace {
 }
 
 /// The part of a time that belongs to `part` of `all` bytes; all of it at most.
-pub(super) fn share(time: Duration, part: u64, all: u64) -> Duration {
+fn share(time: Duration, part: u64, all: u64) -> Duration {
     time.mul_f64((part as f64 / all.max(1) as f64).min(1.0))
 }

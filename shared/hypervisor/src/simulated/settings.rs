@@ -17,13 +17,13 @@ pub enum Step {
     Describe,
     /// `Driver::open_export`.
     OpenExport,
-    /// A pass over a disk, half way.
+    /// A pass over the disks, half way.
     ReadDisk,
     /// `Driver::close_export`.
     CloseExport,
-    /// `Driver::create_disks`.
+    /// `Driver::allocate`.
     CreateDisks,
-    /// Writing a disk, half way.
+    /// Writing the disks, half way.
     WriteDisk,
     /// `Driver::define`.
     Define,
@@ -72,7 +72,7 @@ pub struct Settings {
     pub seed: u64,
     /// `jitter_percent`: how far `backup_ms` and `restore_ms` vary up and down. Default 0.
     pub jitter_percent: u64,
-    /// `fail_percent`: share of copies of a disk that break half way. Default 0.
+    /// `fail_percent`: share of copies that break half way. Default 0.
     pub fail_percent: u64,
     /// `fail_at`: steps that fail, joined with `+`: `check`, `describe`, `open_export`, `read_disk`,
     /// `close_export`, `create_disks`, `write_disk`, `define`, `power`. Default none.

@@ -9,12 +9,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use drs_model::{Host, HostName, JobId, VmName};
+use drs_model::{Grip, Host, HostName, JobId, VmName};
 use drs_transport::TransportError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::settings::Settings;
+use crate::DriverError;
 pub(super) use record::{Detached, HoldRecord, HostState, Imported, Machine, OpenExport, VmState};
 
 /// The simulated host never loses power.
@@ -84,6 +85,25 @@ impl HostDir {
         let mut locked = self.lock(vm).await?;
         let answer = change(&mut locked.state);
         self.save(vm, &mut locked)?;
+        answer
+    }
+
+    /// Changes the state of a VM for the job that has the grip; the grip's VM may be another one.
+    pub(super) async fn with_vm_of<T>(
+        &self,
+        grip: &Grip,
+        vm: &VmName,
+        change: impl FnOnce(&mut VmState) -> Result<T, DriverError>,
+    ) -> Result<T, DriverError> {
+        let own = &grip.vm.name;
+        let mut held = self.lock(own).await?;
+        let admitted = self.admit(grip, &mut held.state);
+        let answer = match (admitted, vm == own) {
+            (Err(stale), _) => Err(stale.into()),
+            (Ok(()), true) => change(&mut held.state),
+            (Ok(()), false) => self.with_vm(vm, change).await,
+        };
+        self.save(own, &mut held)?;
         answer
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use drs_model::{FencingToken, JobId, PowerState, VmSpec};
+use drs_model::{FencingToken, JobId, PowerState, VmName, VmSpec};
 use drs_protocol::guard::VmGuard;
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,10 @@ pub(in crate::simulated) struct Machine {
     pub(in crate::simulated) since_ms: u64,
     /// How it was imported; `None` for a VM that the host had from the beginning.
     pub(in crate::simulated) imported: Option<Imported>,
+    /// The name under which the host had it from the beginning, if that is another one; its content
+    /// follows from it.
+    #[serde(default)]
+    pub(in crate::simulated) origin: Option<VmName>,
 }
 
 /// What an import left.
@@ -90,7 +94,36 @@ impl Machine {
     const GENERATION_MS: u64 = 100;
 
     pub(in crate::simulated) fn native(born_ms: u64) -> Self {
-        Self { power: PowerState::Running, generation: 0, since_ms: born_ms, imported: None }
+        Self {
+            power: PowerState::Running,
+            generation: 0,
+            since_ms: born_ms,
+            imported: None,
+            origin: None,
+        }
+    }
+
+    /// The host's own id of it, which stays when it is renamed.
+    pub(in crate::simulated) fn native_id(&self, vm: &VmName) -> String {
+        match &self.imported {
+            Some(imported) => imported.spec.native_id.clone(),
+            None => format!("simulated-{}", self.origin.as_ref().unwrap_or(vm)),
+        }
+    }
+
+    /// Whether that job made it.
+    pub(in crate::simulated) fn made_by(&self, job: JobId) -> bool {
+        self.imported.as_ref().is_some_and(|imported| imported.job == job)
+    }
+
+    /// The VM under another name than this one.
+    pub(in crate::simulated) fn renamed(&self, from: &VmName, to: &VmName) -> Self {
+        let mut renamed = self.clone();
+        match &mut renamed.imported {
+            Some(imported) => imported.spec.name = to.clone(),
+            None => renamed.origin = Some(self.origin.as_ref().unwrap_or(from).clone()),
+        }
+        renamed
     }
 
     pub(in crate::simulated) fn generation_at(&self, now_ms: u64) -> u64 {
