@@ -11,6 +11,10 @@ help: ## Show this list
 demo: ## Back up a running VM, lose its host, restore it elsewhere (KEEP=1 leaves it on; HYPERVISOR=simulated needs only cargo)
 	@tests/lab/demo-$(HYPERVISOR) $(if $(KEEP),keep)
 
+.PHONY: demo-proxmox
+demo-proxmox: ## The story of a Proxmox pair: by hand as it was done, then by drs (needs root)
+	@tests/lab/demo-proxmox
+
 .PHONY: demo-down
 demo-down: ## End the demo that KEEP=1 left on
 	@tests/lab/demo-down
