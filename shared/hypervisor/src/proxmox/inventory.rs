@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_is_here_or_on_another_node_or_nowhere() {
+    fn a_guest_is_here_or_nowhere() {
         let here = "node pve1\nat pve1 qemu-server\nstatus: running\n\0name: web-112\n\0";
         assert_eq!(
             found(here),
@@ -153,8 +153,14 @@ mod tests {
                 firewall: ""
             }
         );
-        assert_eq!(found("node pve1\nat pve2 lxc\n"), Found::Elsewhere("pve2"));
         assert_eq!(found("node pve1\n"), Found::Nowhere);
+    }
+
+    /// `vzdump` would end with exit code 0 and no backup.
+    #[test]
+    fn trap_02_a_guest_of_another_node_is_told_apart() {
+        assert_eq!(found("node pve1\nat pve2 lxc\n"), Found::Elsewhere("pve2"));
+        assert_eq!(found("node pve1\nat pve10 qemu-server\n"), Found::Elsewhere("pve10"));
     }
 
     #[test]

@@ -39,19 +39,31 @@ impl ProxmoxDriver {
         if !output.ok() && !is_so_already(&output, wanted) {
             return Err(failure::failure(&self.host, Some(&guest.vm), &what, &output));
         }
-        let deadline = Instant::now() + SETTLE_LIMIT;
-        loop {
-            let state = self.locate(&guest.vm).await?.power;
-            if state == wanted {
-                return Ok(wanted);
-            }
-            if Instant::now() >= deadline {
+        let vm = &guest.vm;
+        let look = move || async move { Ok(self.locate(vm).await?.power) };
+        match settled(wanted, look).await? {
+            state if state == wanted => Ok(wanted),
+            state => {
                 let limit = SETTLE_LIMIT.as_secs();
                 let reason = format!("{} is {state} and not {wanted} after {limit} s", guest.vm);
-                return Err(self.failed(&what, reason));
+                Err(self.failed(&what, reason))
             }
-            sleep(LOOK_EVERY).await;
         }
+    }
+}
+
+/// Looks at the state until it is as wanted or the time is over; the state seen last.
+async fn settled<F: Future<Output = Result<PowerState, DriverError>>>(
+    wanted: PowerState,
+    look: impl Fn() -> F,
+) -> Result<PowerState, DriverError> {
+    let deadline = Instant::now() + SETTLE_LIMIT;
+    loop {
+        let state = look().await?;
+        if state == wanted || Instant::now() >= deadline {
+            return Ok(state);
+        }
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -80,7 +92,27 @@ fn is_so_already(output: &Output, wanted: PowerState) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::future::ready;
+
     use super::*;
+
+    /// The command of a guest under high availability ends before anything has happened.
+    #[tokio::test(start_paused = true)]
+    async fn trap_12_the_state_counts_and_the_wait_has_an_end() {
+        let looks = Cell::new(0);
+        let starting = || {
+            looks.set(looks.get() + 1);
+            ready(Ok(if looks.get() > 30 { PowerState::Running } else { PowerState::Off }))
+        };
+        let state = settled(PowerState::Running, starting).await.expect("a state");
+        assert_eq!((state, looks.get()), (PowerState::Running, 31));
+
+        let begun = Instant::now();
+        let never = settled(PowerState::Running, || ready(Ok(PowerState::Off))).await;
+        assert_eq!(never.expect("a state"), PowerState::Off);
+        assert!(begun.elapsed() >= SETTLE_LIMIT && begun.elapsed() < 2 * SETTLE_LIMIT);
+    }
 
     fn complaint(text: &str) -> Output {
         Output { code: 255, stdout: Vec::new(), stderr: text.to_owned() }

@@ -85,7 +85,7 @@ fn a_machine_is_described_with_its_disks_cards_and_defaults() {
 }
 
 #[test]
-fn disks_come_in_boot_order_and_the_uncovered_ones_say_why() {
+fn trap_16_uncovered_disks_say_why_and_disks_come_in_boot_order() {
     let text = "bios: seabios\nboot: order=virtio1;ide2\nefidisk0: local:112/e.raw,size=528K\n\
         ide0: local-lvm:vm-112-cloudinit,media=cdrom\nide2: local:iso/a.iso,media=cdrom\n\
         sata0: /dev/disk/by-id/ata-X,size=1G\nscsi0: local:112/a.raw,size=1G\n\
@@ -147,7 +147,7 @@ fn values_around_a_configuration() {
 }
 
 #[test]
-fn sections_are_cut_off_and_the_description_is_read() {
+fn trap_17_snapshots_and_pending_changes_are_cut_off() {
     let text = "#first 100%25\n#b%C3%BCro\nmemory: 64\n\n[PENDING]\nmemory: 96\n[snap]\nname: x\n";
     let config = Config::parse(text);
     assert_eq!(config.to_string(), "#first 100%25\n#büro\nmemory: 64\n\n".replace("ü", "%C3%BC"));
