@@ -90,6 +90,11 @@ impl Guest {
         words(self.native.form)
     }
 
+    /// `qemu/112` or `lxc/200`.
+    pub(super) fn native_id(&self) -> String {
+        format!("{}/{}", self.words().kind, self.vmid)
+    }
+
     /// The guest in the terms of the port.
     pub(super) fn description(&self) -> VmDescription {
         let native = &self.native;
