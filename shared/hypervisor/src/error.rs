@@ -144,7 +144,7 @@ impl DriverError {
             Self::PermissionDenied { .. } => Fault::permanent(
                 FaultCode::PermissionDenied,
                 text,
-                "Give the login user the right to use the hypervisor (libvirt: root, or a member of the group libvirt) and to write the image folder.",
+                "Give the login user the right to use the hypervisor (Proxmox VE: root; libvirt: root, or a member of the group libvirt) and to write the image folder.",
             ),
             Self::Unsupported(_) => Fault::permanent(
                 FaultCode::Unsupported,
