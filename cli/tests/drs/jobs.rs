@@ -112,7 +112,7 @@ fn a_second_job_on_the_vm_tells_whom_it_waits_for_and_its_place() {
     let first = bench.start("backup lab/vm-001");
     first.says("copy");
     let second = bench.start("backup lab/vm-001");
-    second.says("waits for vm:lab/vm-001, held by ");
+    second.says("waits for VM lab/vm-001, held by ");
     second.says("position 1 of 1");
     assert_eq!(first.ends().code, 0);
     assert_eq!(second.ends().code, 0);

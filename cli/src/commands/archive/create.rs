@@ -24,7 +24,7 @@ pub(super) fn run(
     disks: Vec<DiskFile>,
 ) -> Outcome<Exit> {
     let content = Content {
-        uuid: *Uuid::new_v4().as_bytes(),
+        uuid: *Uuid::now_v7().as_bytes(),
         created_at: clock::now().as_second(),
         configs,
         disks: disks.into_iter().map(|disk| RawDisk { name: disk.name, path: disk.path }).collect(),
