@@ -156,7 +156,7 @@ impl RsyncError {
                 "Free space there or name another storage; the next attempt goes on where this one stopped.",
             ),
             Self::Full { side: Side::Here, .. } => permanent(
-                FaultCode::VaultFull,
+                FaultCode::DiskFull,
                 "Free space there; the next attempt goes on where this one stopped.",
             ),
             Self::Denied { .. } => permanent(

@@ -49,7 +49,7 @@ async fn meet_a_full_disk(way: Way) {
     assert!(path.ends_with("/small/target"), "{path}");
     let (here, fault) = (matches!(side, Side::Here), error.fault());
     assert_eq!(here, way == Way::Fetch);
-    assert_eq!(fault.code, if here { FaultCode::VaultFull } else { FaultCode::HostFull });
+    assert_eq!(fault.code, if here { FaultCode::DiskFull } else { FaultCode::HostFull });
     assert!(!fault.is_retryable() && !fault.remedy.is_empty());
 
     fs::remove_file(&ballast).expect("removed");
