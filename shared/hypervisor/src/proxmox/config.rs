@@ -18,7 +18,7 @@ use std::fmt;
 
 pub(super) use drive::{is_drive, size_bytes, volume_storage};
 pub(super) use fresh::{Fresh, fresh, guest_name};
-pub(super) use net::{map_network, new_mac, set_mac};
+pub(super) use net::{is_net, map_network, new_mac, nic, set_mac};
 pub(super) use properties::Properties;
 pub(super) use spec::spec;
 

@@ -1,43 +1,135 @@
-//! Making a guest from an archive on the node.
+//! Making a guest from an archive that is staged on the node.
 
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
-use drs_model::Grip;
+use async_trait::async_trait;
+use drs_model::{Grip, Piece};
 use drs_transport::Argv;
+use drs_vma::compression::Packer;
 
+use super::import::layout;
+use super::plan::Handle;
+use super::vma_sink::{Feed, FeedError, Output};
 use super::{ProxmoxDriver, script};
 use crate::{ContentSink, DriverError, ImportPlan};
 
 impl ProxmoxDriver {
+    /// An archive on this machine, packed as `vzdump` does it.
     pub(super) async fn pack_archive(
         &self,
-        _plan: &ImportPlan,
-        _local: &Path,
+        plan: &ImportPlan,
+        local: &Path,
     ) -> Result<Box<dyn ContentSink>, DriverError> {
-        Err(DriverError::Unsupported("load".into()))
+        let layout = layout(plan, &Handle::of(plan)?)?;
+        let path = local.to_owned();
+        let made = tokio::task::spawn_blocking(move || Packer::new(File::create(path)?)).await;
+        let packer = made.unwrap_or_else(|error| Err(io::Error::other(error)));
+        let packer = packer.map_err(|error| not_packed(local, &error.into()))?;
+        let feed = Feed::start(layout, packer);
+        Ok(Box::new(Packing { feed, local: local.to_owned() }))
     }
 
+    /// Makes the folder for the archive, which must have room.
     pub(super) async fn make_load_path(
         &self,
-        _grip: &Grip,
-        _plan: &ImportPlan,
-        _size_bytes: u64,
+        grip: &Grip,
+        plan: &ImportPlan,
+        size_bytes: u64,
     ) -> Result<String, DriverError> {
-        Err(DriverError::Unsupported("load".into()))
+        let handle = Handle::of(plan)?;
+        let argv = self.import_call("stage", grip, plan, &handle).arg(size_bytes.to_string());
+        self.run_import(grip, "making room for the archive", &argv).await?;
+        Ok(format!("{}/{}", self.import_dir(grip), handle.archive))
     }
 
+    /// The command that makes the guest from the archive.
     pub(super) fn load_call(
         &self,
-        _grip: &Grip,
-        _plan: &ImportPlan,
-        _path: &str,
-        _limit_bytes_per_second: Option<u64>,
+        grip: &Grip,
+        plan: &ImportPlan,
+        path: &str,
+        limit_bytes_per_second: Option<u64>,
     ) -> Argv {
-        script("exit 1", "drs-load")
+        let kib = limit_bytes_per_second.map(|bytes| (bytes / 1024).max(1));
+        match Handle::of(plan) {
+            Ok(handle) => self.restore_call(grip, plan, &handle, path, kib),
+            Err(error) => {
+                script(r#"printf '%s\n' "$1" >&2; exit 1"#, "drs-import").arg(error.to_string())
+            }
+        }
     }
 }
 
-/// How far a load is by its log: done and total bytes.
-pub(super) fn progress(_log: &str) -> Option<(u64, u64)> {
-    None
+/// An archive on this machine that is being written.
+struct Packing {
+    feed: Feed,
+    local: PathBuf,
+}
+
+#[async_trait]
+impl ContentSink for Packing {
+    async fn write(&mut self, piece: Piece) -> Result<(), DriverError> {
+        let written = self.feed.write(piece).await;
+        written.map_err(|error| not_packed(&self.local, &error))
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), DriverError> {
+        let Self { feed, local } = *self;
+        feed.finish().await.map_err(|error| not_packed(&local, &error))
+    }
+}
+
+impl Output for Packer<File> {
+    fn complete(self) -> io::Result<()> {
+        let mut file = self.finish()?;
+        file.flush()?;
+        file.sync_all()
+    }
+}
+
+fn not_packed(local: &Path, error: &FeedError) -> DriverError {
+    match error {
+        FeedError::Misplaced(reason) => DriverError::Invalid(reason.clone()),
+        _ => DriverError::Stream {
+            disk: "archive".into(),
+            reason: format!("{} cannot be written on this machine: {error}", local.display()),
+        },
+    }
+}
+
+/// How far a load is by its log: done and total bytes. `qmrestore` tells both; `pct restore` nothing.
+pub(super) fn progress(log: &str) -> Option<(u64, u64)> {
+    let size = |line: &str| {
+        let (_, rest) = line.strip_prefix("DEV: ")?.split_once(" size: ")?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let read = |line: &str| {
+        let (_, rest) = line.strip_prefix("progress ")?.split_once("(read ")?;
+        rest.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    let total: u64 = log.lines().filter_map(size).sum();
+    let done = log.lines().rev().find_map(read)?;
+    (total > 0).then_some((done.min(total), total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trap_09_progress_of_a_restore_never_passes_its_end() {
+        let text = include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/fixtures/proxmox/transcripts/qmrestore-new.txt"
+        ));
+        let (done, total) = progress(text).expect("a progress");
+        assert_eq!(total, 8_388_608 + 1_573_376);
+        assert_eq!(done, total, "it is at its end");
+        let (early, _) = text.split_once("progress 20%").expect("a progress line");
+        let (done, total) = progress(early).expect("a progress");
+        assert!(done > 0 && done < total / 4, "{done} of {total}");
+        assert_eq!(progress("restoring '/x' now..\nextracting archive '/x'\n"), None);
+    }
 }

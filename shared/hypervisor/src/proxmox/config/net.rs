@@ -29,14 +29,14 @@ const MODELS: [&str; 17] = [
 const MODEL_DEFAULT: &str = "virtio";
 
 /// Whether a key names a network card.
-pub(super) fn is_net(key: &str) -> bool {
+pub(in crate::proxmox) fn is_net(key: &str) -> bool {
     key.strip_prefix("net").is_some_and(|number| {
         (1..=2).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit())
     })
 }
 
 /// A card as its line tells it; a card without a bridge has an empty network.
-pub(super) fn nic(form: VmForm, value: &str) -> Nic {
+pub(in crate::proxmox) fn nic(form: VmForm, value: &str) -> Nic {
     let properties = Properties::parse(value);
     let (model, mac) = match form {
         VmForm::Machine => {

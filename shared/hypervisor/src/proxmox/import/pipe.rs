@@ -1,0 +1,148 @@
+//! The archive on its way into `qmrestore` or `pct restore`.
+//!
+//! ```text
+//! restore (served by the guard)   pct|qmrestore <FOLDER/pipe     lives as long as its channel
+//! feed (a channel of its own)     cat >FOLDER/pipe               our bytes
+//! ```
+//! The tool lives and dies with the guarded channel; when the feed ends early, the tool sees a cut
+//! archive and fails.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drs_model::{Grip, Host, Piece, VmRef};
+use drs_transport::{Argv, BoxStream, Output as Left, Spawned};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::time::timeout;
+use tokio_util::io::SyncIoBridge;
+
+use super::unwritten;
+use crate::proxmox::vma_sink::{Feed, FeedError, Layout, Output};
+use crate::proxmox::{ProxmoxDriver, failure, script};
+use crate::{ContentSink, DriverError, ImportPlan};
+
+/// How long the host may take to be ready: an earlier restore of the job may have to be taken back.
+const READY_LIMIT: Duration = Duration::from_secs(900);
+/// How long the tool may take after the last byte: it makes the configuration and looks at every
+/// volume again.
+const END_LIMIT: Duration = Duration::from_secs(1800);
+/// How long it may take to tell why it reads no more.
+const REASON_LIMIT: Duration = Duration::from_secs(120);
+
+/// What is tried, for an error.
+const RESTORE: &str = "the restore";
+
+const FEED: &str = r#"exec cat >"$1""#;
+
+impl Output for SyncIoBridge<BoxStream> {
+    fn complete(mut self) -> io::Result<()> {
+        self.flush()?;
+        self.shutdown()
+    }
+}
+
+/// A restore that reads what is written here.
+pub(super) struct Restoring {
+    /// Nobody, once it has failed.
+    feed: Option<Feed>,
+    /// Keeps the channel's end in hand; the tool tells whether all was well.
+    _fed: Ending,
+    /// Nobody, once it was asked why it failed.
+    restore: Option<Spawned>,
+    host: Host,
+    vm: VmRef,
+}
+
+/// How a command ends.
+type Ending = tokio::sync::oneshot::Receiver<(i32, String)>;
+
+impl ProxmoxDriver {
+    pub(super) async fn open_pipe(
+        &self,
+        grip: &Grip,
+        plan: &ImportPlan,
+        restore: &Argv,
+        layout: Layout,
+    ) -> Result<Restoring, DriverError> {
+        let mut restore = self.guard.serve(grip, restore).await?;
+        let what = "preparing the restore";
+        let mut ready = String::new();
+        let mut lines = BufReader::new(&mut restore.stream).take(100);
+        match timeout(READY_LIMIT, lines.read_line(&mut ready)).await {
+            Ok(Ok(_)) if ready.trim_end() == "READY" => {}
+            Ok(_) => {
+                let left = ended(restore, REASON_LIMIT).await;
+                let left = left.ok_or_else(|| self.failed(what, "the host gave no answer"))?;
+                return Err(failure::failure(&self.host, Some(&grip.vm), what, &left));
+            }
+            Err(_) => return Err(self.failed(what, "the host was not ready in time")),
+        }
+        let pipe = format!("{}/pipe", self.import_dir(grip));
+        let Spawned { stream, exit } =
+            self.remote.spawn(&script(FEED, "drs-feed").arg(pipe)).await?;
+        let feed = Feed::start(layout, SyncIoBridge::new(stream));
+        let name = plan.made_as.clone();
+        let vm = VmRef { host: grip.vm.host.clone(), name };
+        Ok(Restoring {
+            feed: Some(feed),
+            _fed: exit,
+            restore: Some(restore),
+            host: self.host.clone(),
+            vm,
+        })
+    }
+}
+
+/// What a command left, if it ends in time.
+async fn ended(command: Spawned, limit: Duration) -> Option<Left> {
+    let Spawned { stream, exit } = command;
+    let end = timeout(limit, exit).await.ok()?.ok();
+    drop(stream);
+    end.map(|(code, stderr)| Left { code, stdout: Vec::new(), stderr })
+}
+
+impl Restoring {
+    /// Why the archive was not taken: what the tool says, and only if it says nothing what we saw.
+    async fn reason(&mut self, error: FeedError) -> DriverError {
+        let Some(restore) = self.restore.take() else { return unwritten(error) };
+        if matches!(error, FeedError::Misplaced(_)) {
+            return unwritten(error);
+        }
+        match ended(restore, REASON_LIMIT).await {
+            Some(left) if !left.ok() => {
+                failure::failure(&self.host, Some(&self.vm), RESTORE, &left)
+            }
+            _ => unwritten(error),
+        }
+    }
+}
+
+#[async_trait]
+impl ContentSink for Restoring {
+    async fn write(&mut self, piece: Piece) -> Result<(), DriverError> {
+        let Some(feed) = &mut self.feed else { return Err(unwritten(FeedError::Abandoned)) };
+        let Err(error) = feed.write(piece).await else { return Ok(()) };
+        self.feed = None;
+        Err(self.reason(error).await)
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), DriverError> {
+        let Some(feed) = self.feed.take() else { return Err(unwritten(FeedError::Abandoned)) };
+        if let Err(error) = feed.finish().await {
+            return Err(self.reason(error).await);
+        }
+        let Some(restore) = self.restore.take() else {
+            return Err(unwritten(FeedError::Abandoned));
+        };
+        match ended(restore, END_LIMIT).await {
+            Some(left) if left.ok() => Ok(()),
+            Some(left) => Err(failure::failure(&self.host, Some(&self.vm), RESTORE, &left)),
+            None => Err(DriverError::Failed {
+                host: self.host.name.to_string(),
+                what: RESTORE.to_owned(),
+                reason: format!("it did not end within {} s", END_LIMIT.as_secs()),
+            }),
+        }
+    }
+}
