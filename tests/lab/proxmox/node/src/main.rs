@@ -12,12 +12,16 @@
 
 mod arguments;
 mod config;
+mod container;
 mod failure;
 mod guests;
 mod interrupt;
 mod lab_guest;
 mod machine;
 mod node;
+mod pct;
+mod pvesh;
+mod pvesm;
 mod qm;
 mod qmrestore;
 mod storage;
@@ -50,6 +54,10 @@ fn command(name: &str, args: &[String]) -> Done {
         "vzdump" => vzdump::main(&node, args),
         "qmrestore" => qmrestore::main(&node, args),
         "qm" => qm::main(&node, args),
+        "pct" => pct::main(&node, args),
+        "pvesh" => pvesh::main(&node, args),
+        "pvesm" => pvesm::main(&node, args),
+        "ha-manager" => pvesm::ha_manager(&node, args),
         "lab-guest" => lab_guest::main(&node, args),
         "lab-ha" => qm::finish_ha_request(&node, args),
         other => Err(Failure::new(format!("{other} is none of a node's commands"))),

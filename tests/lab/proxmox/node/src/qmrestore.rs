@@ -20,8 +20,11 @@ use crate::machine::Machine;
 use crate::node::Node;
 use crate::storage;
 use crate::task::{self, Ended, Journal, Lines};
-use input::Input;
 use volumes::Volumes;
+
+pub(crate) use input::Input;
+pub(crate) use rewrite::{text_of, with_new_mac};
+pub(crate) use volumes::formatting;
 
 const USAGE: &str = "qmrestore <archive> <vmid> [OPTIONS]";
 const KNOWN: &Known = &[
@@ -194,7 +197,7 @@ impl Restore<'_> {
             return Err(failure);
         }
         let unique = self.given.is_on("unique");
-        let mut config = rewrite::config(self.node, &conf, &volumes.ids(), unique)?;
+        let mut config = rewrite::config(&conf, &volumes.ids(), unique)?;
         if let Some(rules) = header.configs.iter().find(|c| c.name == "qemu-server.fw") {
             let file = format!("/etc/pve/firewall/{}.fw", self.guest.id);
             std::fs::write(self.node.new_file(file)?, &rules.data)?;

@@ -8,7 +8,7 @@ use crate::failure::{Done, Failure};
 use crate::node::Node;
 
 /// An archive that is being read.
-pub(super) struct Input {
+pub(crate) struct Input {
     bytes: Option<Box<dyn Read + Send>>,
     program: Option<Child>,
 }
@@ -36,7 +36,7 @@ pub(super) fn command(archive: &str) -> String {
 }
 
 impl Input {
-    pub(super) fn open(node: &Node, archive: &str) -> Done<Self> {
+    pub(crate) fn open(node: &Node, archive: &str) -> Done<Self> {
         if archive == "-" {
             return Ok(Self { bytes: Some(Box::new(io::stdin())), program: None });
         }
@@ -50,7 +50,7 @@ impl Input {
         Ok(Self { bytes, program: Some(child) })
     }
 
-    pub(super) fn take(&mut self) -> Box<dyn Read + Send> {
+    pub(crate) fn take(&mut self) -> Box<dyn Read + Send> {
         self.bytes.take().unwrap_or_else(|| Box::new(io::empty()))
     }
 

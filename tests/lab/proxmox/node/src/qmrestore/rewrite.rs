@@ -4,7 +4,7 @@ use drs_vma::Header;
 
 use crate::config::{Config, Volume, is_disk_key, numbered};
 use crate::failure::{Done, Failure};
-use crate::node::{Node, new_uuid};
+use crate::node::new_uuid;
 
 /// A line `#qmdump#map:scsi0:drive-scsi0:local:raw:`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(super) struct Map {
 }
 
 /// The configuration in the archive.
-pub(super) fn text_of(header: &Header) -> Done<String> {
+pub(crate) fn text_of(header: &Header) -> Done<String> {
     let blob = header.configs.iter().find(|config| config.name == "qemu-server.conf");
     let missing = || Failure::new("unable to find qemu-server.conf in the archive");
     Ok(String::from_utf8_lossy(&blob.ok_or_else(missing)?.data).into_owned())
@@ -33,12 +33,7 @@ pub(super) fn maps(conf: &str) -> Vec<Map> {
 }
 
 /// The new configuration: `volumes` says which volume each drive has now.
-pub(super) fn config(
-    node: &Node,
-    conf: &str,
-    volumes: &[(String, String)],
-    unique: bool,
-) -> Done<Config> {
+pub(super) fn config(conf: &str, volumes: &[(String, String)], unique: bool) -> Done<Config> {
     let kept = |line: &&str| {
         let gone = ["#qmdump#", "#vzdump#", "lock:", "unused", "parent:"];
         !gone.iter().any(|start| line.starts_with(start))
@@ -55,7 +50,7 @@ pub(super) fn config(
             drive.drop_option("format");
             config.set(&key, drive.text());
         } else if unique && numbered(&key, &["net"]) {
-            config.set(&key, with_new_mac(node, &value)?);
+            config.set(&key, with_new_mac(&value)?);
         }
     }
     if config.get("vmgenid").is_some_and(|id| id != "0") {
@@ -71,7 +66,7 @@ pub(super) fn config(
 }
 
 /// A network card's line with a fresh address, `virtio=BC:24:11:…` or `…,hwaddr=BC:24:11:…`.
-pub(crate) fn with_new_mac(_node: &Node, value: &str) -> Done<String> {
+pub(crate) fn with_new_mac(value: &str) -> Done<String> {
     let hex = new_uuid()?.replace('-', "").to_uppercase();
     let pair = |at: usize| hex.get(at..at + 2).unwrap_or("00").to_owned();
     let fresh = format!("BC:24:11:{}:{}:{}", pair(0), pair(2), pair(4));

@@ -166,15 +166,15 @@ impl<'a> Volumes<'a> {
         if read == 0 {
             return Ok(());
         }
-        let with_data = self.touched.iter().flatten().filter(|seen| **seen).count() as u64;
-        let data = with_data * CLUSTER;
-        let sparse = read.saturating_sub(data);
+        let sparse = read.saturating_sub(totals.data_bytes);
         let share = percent(sparse, read);
         journal.line(&format!("total bytes read {read}, sparse bytes {sparse} ({share}%)"))?;
-        if data == 0 {
+        if totals.data_bytes == 0 {
             return Ok(());
         }
-        let saved = percent(data.saturating_sub(totals.data_bytes), data);
+        let with_data = self.touched.iter().flatten().filter(|seen| **seen).count() as u64;
+        let saved = (with_data * CLUSTER).saturating_sub(totals.data_bytes);
+        let saved = percent(saved, totals.data_bytes);
         journal.line(&format!("space reduction due to 4K zero blocks {saved}%"))
     }
 

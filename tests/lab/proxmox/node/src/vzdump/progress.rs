@@ -53,6 +53,19 @@ impl Progress {
         }
     }
 
+    /// Counts bytes and waits for the limit, without a word: tar tells no progress.
+    pub(super) fn pace(&mut self, read: u64) -> Done {
+        self.read += read;
+        loop {
+            interrupt::check()?;
+            let wait = self.early();
+            if wait.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(wait.min(Duration::from_millis(50)));
+        }
+    }
+
     /// How long the limit has it wait.
     fn early(&self) -> Duration {
         let allowed = self.bandwidth * 1024;
@@ -85,9 +98,9 @@ impl Progress {
     }
 
     /// The lines at the end of a copy.
-    pub(super) fn finish(&mut self, log: &mut Log<'_>, tell_zeros: bool) -> Done {
+    pub(super) fn finish(&mut self, log: &mut Log<'_>) -> Done {
         self.say(log)?;
-        if self.zero > 0 && tell_zeros {
+        if self.zero > 0 {
             let percent = (self.zero * 100).checked_div(self.total).unwrap_or_default();
             let zero = bytes(self.zero, 2);
             log.info(&format!("backup is sparse: {zero} ({percent}%) total zero data"))?;

@@ -266,5 +266,5 @@ fn copy(
     }
     let (sink, _) = writer.finish().map_err(source::words)?;
     sink.close()?;
-    progress.finish(log, way.mode == Mode::Snapshot)
+    progress.finish(log)
 }

@@ -1,0 +1,119 @@
+//! `pvesm`: storages and what lies on them. `ha-manager status`.
+
+use drs_vma::Reader;
+
+use crate::arguments::{Arguments, Takes};
+use crate::failure::{Done, Failure};
+use crate::guests::Kind;
+use crate::node::Node;
+use crate::qmrestore;
+use crate::storage;
+
+pub(crate) fn main(node: &Node, args: &[String]) -> Done {
+    let Some((verb, rest)) = args.split_first() else {
+        return Err(Failure::new("ERROR: no command specified"));
+    };
+    let known = [("content", Takes::Value), ("vmid", Takes::Value), ("storage", Takes::Value)];
+    let given = Arguments::read(rest, &known, &format!("pvesm {verb} [OPTIONS]"))?;
+    let word = given.words.first().map_or("", String::as_str);
+    match verb.as_str() {
+        "list" => list(node, word, &given),
+        "path" => {
+            println!("{}", storage::path(node, word)?);
+            Ok(())
+        }
+        "status" => status(node, given.value("storage")),
+        "extractconfig" => extract_config(node, word),
+        other => Err(Failure::new(format!("ERROR: unknown command 'pvesm {other}'"))),
+    }
+}
+
+fn list(node: &Node, id: &str, given: &Arguments) -> Done {
+    let storage = storage::find(node, id)?;
+    let guest: Option<u32> = given.value("vmid").and_then(|id| id.parse().ok());
+    let mut backups = storage.backups(node);
+    backups.retain(|backup| guest.is_none_or(|id| backup.guest == id));
+    let volumes: Vec<String> =
+        backups.iter().map(|backup| format!("{id}:backup/{}", backup.name)).collect();
+    let width = volumes.iter().map(String::len).max().unwrap_or(0).max(5);
+    let formats = backups.iter().map(|backup| backup.format.len()).max().unwrap_or(0).max(6);
+    let sizes = backups.iter().map(|b| b.size.to_string().len()).max().unwrap_or(0).max(11);
+    println!("{:width$} {:formats$} Type   {:>sizes$} VMID", "Volid", "Format", "Size");
+    for (volume, backup) in volumes.iter().zip(&backups) {
+        let (format, size, guest) = (&backup.format, backup.size, backup.guest);
+        println!("{volume:width$} {format:formats$} backup {size:>sizes$} {guest}");
+    }
+    Ok(())
+}
+
+fn status(node: &Node, only: Option<&str>) -> Done {
+    println!(
+        "{:<11} {:>6} {:>10} {:>15} {:>15} {:>15} {:>8}",
+        "Name", "Type", "Status", "Total (KiB)", "Used (KiB)", "Available (KiB)", "%"
+    );
+    let mut all = storage::all(node);
+    all.retain(|storage| only.is_none_or(|id| storage.id == id));
+    all.sort_by(|a, b| a.id.cmp(&b.id));
+    for storage in all {
+        let (total, used, available) = storage.space(node).unwrap_or_default();
+        let share = format!("{:.2}%", used as f64 * 100.0 / total.max(1) as f64);
+        println!(
+            "{:<11} {:>6} {:>10} {:>15} {:>15} {:>15} {share:>8}",
+            storage.id,
+            storage.plugin,
+            "active",
+            total >> 10,
+            used >> 10,
+            available >> 10
+        );
+    }
+    Ok(())
+}
+
+/// Prints the configuration inside a backup, and the empty line that follows it.
+pub(crate) fn extract_config(node: &Node, volume: &str) -> Done {
+    let path = storage::path(node, volume)?;
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let backup = storage::named(node, name)
+        .filter(|_| node.file(&path).exists())
+        .ok_or_else(|| Failure::with_code(2, format!("archive '{volume}' does not exist")))?;
+    let text = match backup.kind {
+        Kind::Qemu => {
+            let mut input = qmrestore::Input::open(node, &path)?;
+            let reader = Reader::open(input.take())
+                .map_err(|error| Failure::new(format!("could not read the archive: {error}")))?;
+            qmrestore::text_of(reader.header())?
+        }
+        Kind::Lxc => {
+            let file = node.file(&path).display().to_string();
+            let args = ["-xOf", &file, "--occurrence=1", "./etc/vzdump/pct.conf"];
+            String::from_utf8_lossy(&crate::node::program("tar", &args)?).into_owned()
+        }
+    };
+    println!("{text}");
+    Ok(())
+}
+
+/// `ha-manager status`: what the cluster's HA manager has in hand.
+pub(crate) fn ha_manager(node: &Node, args: &[String]) -> Done {
+    if args.first().map(String::as_str) != Some("status") {
+        return Err(Failure::new("ERROR: unknown command 'ha-manager'"));
+    }
+    println!("quorum OK");
+    let services: Vec<_> = crate::guests::all(node)
+        .into_iter()
+        .filter(|guest| guest.ha_state(node).is_some())
+        .collect();
+    if services.is_empty() {
+        println!("fencing standby (CRM watchdog standby)");
+        return Ok(());
+    }
+    println!("master {} (active, Thu Jan  1 00:00:00 1970)", node.name);
+    println!("lrm {} (active, Thu Jan  1 00:00:00 1970)", node.name);
+    for guest in services {
+        let kind = guest.kind.title().to_lowercase();
+        let state = guest.ha_state(node).unwrap_or_default();
+        println!("service {kind}:{} ({}, {state})", guest.id, guest.node);
+    }
+    Ok(())
+}
