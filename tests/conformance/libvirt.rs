@@ -29,7 +29,9 @@ fn driver(lab: &Lab, name: &str) -> Arc<dyn Driver> {
         key_file: Some(lab.value("KEY_FILE").to_owned()),
         host_keys: vec![lab.of_host("FINGERPRINT", name).to_owned()],
         image_dir: Some(lab.of_host("IMAGES", name).to_owned()),
+        dump_dir: None,
         slots: 2,
+        bytes_per_second: None,
     };
     let remote = SshRemote::new(SshConfig {
         host: host.name.clone(),

@@ -10,7 +10,9 @@ mod export;
 mod guard;
 mod import;
 mod inventory;
+mod pass;
 mod power;
+mod replace;
 
 use std::fmt;
 use std::sync::Arc;
@@ -87,7 +89,10 @@ const CHECKS: &[Check] = checks! {
     guard::a_cancelled_step_cannot_start [];
     power::power_transitions_are_idempotent [];
     power::power_of_unknown_vm_says_not_found [];
+    power::a_vm_is_switched_under_the_grip_of_another [];
     export::export_reads_every_byte_at_the_freeze_instant [export_running];
+    export::a_source_delivers_every_byte_once_whatever_its_order [export_running];
+    export::reading_again_gives_the_same [export_running, export_rereadable];
     export::a_later_export_sees_later_writes [export_running];
     export::export_of_off_vm [export_off];
     export::open_export_of_unknown_vm_says_not_found [export_running];
@@ -99,11 +104,18 @@ const CHECKS: &[Check] = checks! {
     import::plan_import_refuses_an_existing_name_and_changes_nothing [import, export_off];
     import::plan_import_changes_nothing [import, export_off];
     import::import_makes_a_vm_that_reads_back_equal [import, export_off, export_running];
-    import::create_disks_makes_them_anew [import, export_off];
+    import::allocate_begins_anew [import, export_off];
     import::define_is_idempotent [import, export_off];
     import::remove_import_removes_only_its_own_and_is_idempotent [import, export_off];
-    import::hostile_extents_are_refused [import, export_off];
+    import::hostile_pieces_are_refused [import, export_off];
     import::a_detached_check_starts_once [import, export_off, detached_check];
+    replace::keep_makes_another_vm_and_touches_nothing [import, export_off];
+    replace::stop_and_keep_exchanges_the_vms_and_back [import, export_off];
+    replace::an_import_can_be_removed_after_the_exchange [import, export_off];
+    replace::destroy_after_proof_destroys_exactly_the_displaced_vm [import, export_off];
+    replace::a_running_vm_is_neither_renamed_nor_destroyed [import, export_off];
+    replace::refresh_copy_refuses_what_is_no_copy_or_runs [import, export_off];
+    replace::repeated_refreshes_leave_one_vm_and_its_disks [import, export_off];
 };
 
 /// How a check ended.

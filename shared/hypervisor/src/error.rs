@@ -80,10 +80,10 @@ pub enum DriverError {
         /// What it said.
         reason: String,
     },
-    /// The connection to a disk broke.
-    #[error("the connection to disk {disk} broke: {reason}")]
+    /// The connection to a content broke.
+    #[error("the connection to {disk} broke: {reason}")]
     Stream {
-        /// Which disk.
+        /// To what, for example `disk vda`.
         disk: String,
         /// Why.
         reason: String,

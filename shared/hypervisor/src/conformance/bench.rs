@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use drs_model::{
-    DiskContent, FencingToken, Grip, GuardAnswer, JobId, NetworkMap, PointId, RecoveryPoint,
-    RestoreTarget, StorageMap, Timestamp, VmRef,
+    DiskContent, FencingToken, Grip, GuardAnswer, JobId, NetworkMap, Piece, PointId, PowerAction,
+    RecoveryPoint, ReplacePolicy, RestoreTarget, StorageMap, Timestamp, VmRef,
 };
 use drs_transport::{Argv, Hold};
 
+use super::pass::Pass;
 use super::{DriverFixture, Finding};
-use crate::digest::ContentDigest;
-use crate::port::{Driver, DriverError, Export, ExportEnd, ImportPlan, ImportRequest};
+use crate::port::{
+    Driver, DriverError, Export, ExportEnd, ImportPlan, ImportRequest, VmDescription,
+};
 
 /// How often a condition is looked at that is waited for.
 const POLL: Duration = Duration::from_millis(50);
@@ -139,25 +141,38 @@ impl<'a> Bench<'a> {
         &self,
         grip: &Grip,
         point: &RecoveryPoint,
+        replace: Option<ReplacePolicy>,
     ) -> Result<ImportPlan, DriverError> {
-        let target = target(&grip.vm);
+        let target = target(&grip.vm, replace);
         let request = ImportRequest { point, target: &target };
         let plan = self.driver(&grip.vm).plan_import(grip.job, &request).await?;
         self.remember(grip, Some(plan.clone()));
         Ok(plan)
     }
 
+    /// Describes a VM that should be there.
+    pub(super) async fn describe(&self, vm: &VmRef) -> Result<VmDescription, Finding> {
+        self.driver(vm).describe(&vm.name).await.during("describing a VM")
+    }
+
     /// Puts in order what a check has begun and, having failed, not ended.
     pub(super) async fn tidy(&self, failed: bool) {
         let begun = std::mem::take(&mut *self.begun.lock().unwrap_or_else(PoisonError::into_inner));
-        for Begun { grip, plan } in begun.into_iter().filter(|_| failed) {
+        for Begun { grip, plan } in begun.into_iter().rev().filter(|_| failed) {
             let (driver, grip) = (self.driver(&grip.vm), self.taken_over(&grip));
-            let closed = driver.close_export(&grip, ExportEnd::Abandoned).await;
-            let removed = match plan {
-                Some(plan) => driver.remove_import(&grip, &plan).await,
-                None => Ok(()),
-            };
-            for error in [closed, removed].into_iter().filter_map(Result::err) {
+            let mut ended = vec![driver.close_export(&grip, ExportEnd::Abandoned).await];
+            if let Some(plan) = plan {
+                let old = plan.displaced().map(|old| &old.aside);
+                for vm in [&plan.name, &plan.made_as].into_iter().chain(old) {
+                    match driver.power(&grip, vm, PowerAction::Stop).await {
+                        Ok(_) | Err(DriverError::VmNotFound { .. }) => {}
+                        Err(error) => ended.push(Err(error)),
+                    }
+                }
+                ended.push(driver.exchange_back(&grip, &plan).await);
+                ended.push(driver.remove_import(&grip, &plan).await);
+            }
+            for error in ended.into_iter().filter_map(Result::err) {
                 tracing::warn!(vm = %grip.vm, %error, "a failed check could not be put in order");
             }
         }
@@ -178,35 +193,26 @@ pub(super) struct Frozen {
 }
 
 impl Frozen {
-    /// Reads every covered disk to its end and demands order: rising, bounded, on the disk. Tells a
-    /// digest for each.
+    /// Reads the contents to their end and demands that the pass keeps to the port's rules. Tells a
+    /// digest for each content.
     pub(super) async fn read(&self) -> Result<Vec<String>, Finding> {
-        let mut digests = Vec::new();
-        for disk in self.export.description.spec.disks.iter().filter(|disk| disk.protected) {
-            let opened = self.driver.read_disk(&self.grip, &self.export, disk).await;
-            let mut source = opened.during("opening a disk")?;
-            let (mut digest, mut position) = (ContentDigest::default(), 0);
-            while let Some(extent) = source.next().await.during("reading a disk")? {
-                let (offset, length) = (extent.offset, extent.data.len());
-                ensure(
-                    offset >= position
-                        && (1..=drs_model::Extent::BYTES_MAX).contains(&length)
-                        && extent.end() <= disk.size_bytes,
-                    || format!("{length} bytes at {offset} after {position} of {disk:?}"),
-                )?;
-                position = extent.end();
-                digest.update(&extent);
-            }
-            digests.push(digest.finish());
+        let mut pass = Pass::open(self).await?;
+        while pass.next().await?.is_some() {}
+        pass.digests()
+    }
+
+    /// As [`Frozen::read`], with all that was read.
+    pub(super) async fn pieces(&self) -> Result<(Vec<Piece>, Vec<String>), Finding> {
+        let (mut pass, mut pieces) = (Pass::open(self).await?, Vec::new());
+        while let Some(piece) = pass.next().await? {
+            pieces.push(piece);
         }
-        ensure(!digests.is_empty(), || "no disk is covered".to_owned())?;
-        Ok(digests)
+        Ok((pieces, pass.digests()?))
     }
 
     /// The point that a backup of this export makes.
     pub(super) fn point(&self) -> RecoveryPoint {
         let description = &self.export.description;
-        let covered = description.spec.disks.iter().filter(|disk| disk.protected);
         RecoveryPoint {
             id: PointId::from(self.grip.job),
             source: self.grip.vm.clone(),
@@ -216,10 +222,13 @@ impl Frozen {
             consistency: self.export.consistency,
             spec: description.spec.clone(),
             native_config: description.native_config.clone(),
-            disks: covered
-                .map(|disk| DiskContent {
-                    name: disk.name.clone(),
-                    size_bytes: disk.size_bytes,
+            disks: description
+                .spec
+                .contents()
+                .into_iter()
+                .map(|content| DiskContent {
+                    name: content.name,
+                    size_bytes: content.size_bytes.unwrap_or_default(),
                     data_bytes: 0,
                     stored_bytes: 0,
                     digest: String::new(),
@@ -237,12 +246,14 @@ impl Frozen {
 }
 
 /// A restore under that name, everything else as at the source.
-pub(super) fn target(vm: &VmRef) -> RestoreTarget {
+fn target(vm: &VmRef, replace: Option<ReplacePolicy>) -> RestoreTarget {
     RestoreTarget {
         vm: vm.clone(),
         networks: NetworkMap::new(),
         storage: StorageMap::new(),
         keep_macs: false,
         start: false,
+        replace,
+        pair: None,
     }
 }

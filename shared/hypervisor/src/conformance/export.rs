@@ -6,6 +6,7 @@ use drs_model::{Consistency, PowerState, Timestamp};
 
 use super::Finding;
 use super::bench::{Bench, During, ensure, ensure_eq, eventually, refused};
+use super::pass::Pass;
 use crate::port::{DriverError, ExportEnd};
 
 pub(super) async fn export_reads_every_byte_at_the_freeze_instant(
@@ -19,11 +20,30 @@ pub(super) async fn export_reads_every_byte_at_the_freeze_instant(
     ensure(consistent_at.duration_since(before).unsigned_abs() < near, || {
         format!("the freeze instant is {consistent_at}, opened at {before}")
     })?;
+    bench.fixture.guest_write().await;
+    frozen.read().await?;
+    let power = frozen.driver.describe(&frozen.grip.vm.name).await.during("describing")?.power;
+    ensure_eq("the power state during an export", power, PowerState::Running)?;
+    frozen.close().await
+}
+
+pub(super) async fn a_source_delivers_every_byte_once_whatever_its_order(
+    bench: &Bench<'_>,
+) -> Result<(), Finding> {
+    let frozen = bench.freeze(&bench.fixture.running_vm()).await?;
+    let (pieces, digests) = frozen.pieces().await?;
+    ensure(!pieces.is_empty(), || "a VM that writes has no content".to_owned())?;
+    let contents = frozen.export.description.spec.contents();
+    ensure_eq("the number of contents", digests.len(), contents.len())?;
+    frozen.close().await?;
+    bench.ensure_nothing_left(&bench.fixture.running_vm()).await
+}
+
+pub(super) async fn reading_again_gives_the_same(bench: &Bench<'_>) -> Result<(), Finding> {
+    let frozen = bench.freeze(&bench.fixture.running_vm()).await?;
     let first = frozen.read().await?;
     bench.fixture.guest_write().await;
     ensure_eq("the content read again", frozen.read().await?, first)?;
-    let power = frozen.driver.describe(&frozen.grip.vm.name).await.during("describing")?.power;
-    ensure_eq("the power state during an export", power, PowerState::Running)?;
     frozen.close().await
 }
 
@@ -83,12 +103,9 @@ pub(super) async fn close_export_leaves_nothing(bench: &Bench<'_>) -> Result<(),
     let vm = bench.fixture.running_vm();
     for end in [ExportEnd::Complete, ExportEnd::Abandoned] {
         let frozen = bench.freeze(&vm).await?;
-        let disk = frozen.export.description.spec.disks.iter().find(|disk| disk.protected);
-        let disk = disk.ok_or("no disk is covered")?;
         // Half a pass: the reader is still there when the export is closed.
-        let reading = frozen.driver.read_disk(&frozen.grip, &frozen.export, disk).await;
-        let mut reading = reading.during("opening a disk")?;
-        reading.next().await.during("reading a disk")?;
+        let mut reading = Pass::open(&frozen).await?;
+        reading.next().await?;
         frozen.driver.close_export(&frozen.grip, end).await.during("closing")?;
         frozen.hold.release().await.during("releasing a hold")?;
         bench.ensure_nothing_left(&vm).await?;

@@ -39,7 +39,7 @@ pub(super) async fn stale_token_is_refused(bench: &Bench<'_>) -> Result<(), Find
     let second = Duration::from_secs(1);
     let ran = driver.guard().run(&old, &Argv::new("true"), Bytes::new(), second).await;
     ensure(matches!(ran, Err(TransportError::Stale { .. })), || format!("run said {ran:?}"))?;
-    let refusal = refused("stale power", driver.power(&old, PowerAction::Start).await)?;
+    let refusal = refused("stale power", driver.power(&old, &vm.name, PowerAction::Start).await)?;
     ensure(matches!(refusal, DriverError::Transport(TransportError::Stale { .. })), || {
         format!("stale power was answered {refusal:?}")
     })

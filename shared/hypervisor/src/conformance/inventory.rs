@@ -31,6 +31,8 @@ pub(super) async fn inventory_lists_described_vms(bench: &Bench<'_>) -> Result<(
         ensure_eq("the power state described", described.power, power)?;
         ensure_eq("the power state listed", listed.power, power)?;
         ensure_eq("the name described", &described.spec.name, &vm.name)?;
+        ensure_eq("the label listed", &listed.label, &described.spec.label)?;
+        ensure_eq("the form listed", listed.form, described.spec.form)?;
         ensure_eq("the id listed", &listed.native_id, &described.spec.native_id)?;
         ensure(described.spec.protected_bytes() > 0, || format!("{vm} has no covered disk"))?;
     }
@@ -41,7 +43,10 @@ pub(super) async fn describe_of_unknown_vm_says_not_found(
     bench: &Bench<'_>,
 ) -> Result<(), Finding> {
     let known = bench.fixture.running_vm();
-    let mistyped = format!("{}q", known.name).parse().during("naming a VM")?;
+    let label = bench.describe(&known).await?.spec.label;
+    // Where a name is a number people type what they call the VM.
+    let typed = if label.is_empty() { format!("{}q", known.name) } else { label };
+    let mistyped = typed.parse().during("naming a VM")?;
     match refused("a mistyped name", bench.fixture.source().describe(&mistyped).await)? {
         DriverError::VmNotFound { vm, similar } => {
             ensure_eq("the name not found", vm.name, mistyped)?;

@@ -181,6 +181,6 @@ fn broken(vm: &VmRef, disk: &str, error: &NbdError) -> DriverError {
             host: vm.host.to_string(),
             what: format!("{error} (disk {disk} of {vm})"),
         },
-        false => DriverError::Stream { disk: disk.to_owned(), reason: error.to_string() },
+        false => DriverError::Stream { disk: format!("disk {disk}"), reason: error.to_string() },
     }
 }

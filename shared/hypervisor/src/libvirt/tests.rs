@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use drs_model::{Disk, FaultCode, Firmware, HypervisorKind, RestoreTarget, VmSpec};
+use drs_model::{FaultCode, Firmware, HypervisorKind, RestoreTarget, VmSpec};
 use drs_transport::Argv;
 use tokio::process::Command;
 
@@ -9,7 +9,9 @@ use super::domain::{self, Facts, Wanted};
 use super::parse::{self, HostCapabilities};
 use super::xml::Element;
 use super::*;
+use crate::PlannedDisk;
 
+mod foreign;
 mod scripts;
 
 const LIN1: &str = include_str!("fixtures/lin1.inactive.xml");
@@ -28,7 +30,9 @@ fn host() -> Host {
         key_file: None,
         host_keys: Vec::new(),
         image_dir: None,
+        dump_dir: None,
         slots: 2,
+        bytes_per_second: None,
     }
 }
 
@@ -190,6 +194,8 @@ fn target(networks: &[(&str, &str)], keep_macs: bool) -> RestoreTarget {
         storage: BTreeMap::new(),
         keep_macs,
         start: false,
+        replace: None,
+        pair: None,
     }
 }
 
@@ -297,22 +303,6 @@ fn what_the_target_lacks_is_exchanged_with_a_remark_each() {
     }
     let missing = adapted(&source, &[planned("vdx")], &target(&[], true), &facts);
     assert!(matches!(missing, Err(DriverError::Invalid(_))));
-}
-
-#[test]
-fn a_spec_of_another_hypervisor_becomes_a_domain() {
-    let mut original = spec_of(LIN1);
-    original.disks.push(Disk { protected: false, name: "vdz".into(), ..original.disks[0].clone() });
-    let source = domain::from_spec(&original).to_string();
-    let facts = facts(&["br-dr-a"], &[]);
-    let (domain, remarks) =
-        adapted(&source, &[planned("vda")], &target(&[], true), &facts).expect("a description");
-    assert_eq!(remarks, [""; 0]);
-    assert_eq!(domain.attribute("type"), Some("qemu"));
-    let spec = spec_of(&domain.to_string());
-    assert_eq!((spec.memory_mib, spec.vcpus, spec.guest_agent), (128, 1, true));
-    assert_eq!(spec.nics[0].mac, original.nics[0].mac);
-    assert_eq!(spec.disks.len(), 1);
 }
 
 async fn run(argv: &Argv) -> (Option<i32>, String) {

@@ -65,11 +65,11 @@ impl HostDir {
             self.admit(grip, state)?;
             let machine = self.machine(vm, state)?.clone();
             let Some(open) = state.export.clone().filter(|open| open.job == grip.job) else {
-                return Err(gone("the export is closed"));
+                return Err(gone(vm, "the export is closed"));
             };
             let passes = self.passes(vm, &machine, open.generation)?;
             if passes.len() != disks {
-                return Err(gone("the export has other disks"));
+                return Err(gone(vm, "the export has other disks"));
             }
             let pace = self.pace(vm, state, Step::ReadDisk, self.settings.backup(vm));
             Ok(Source::new(passes, pace))
@@ -90,9 +90,9 @@ impl HostDir {
         let chance = |what: u64| hash([settings.seed, hash_text(vm.as_str()), state.copies, what]);
         let jitter = chance(0) % (2 * settings.jitter_percent + 1);
         let length = length * (100 + jitter as u32 - settings.jitter_percent as u32) / 100;
-        let random = (chance(1) % 100 < settings.fail_percent).then(|| gone("simulated failure"));
+        let random = (chance(1) % 100 < settings.fail_percent).then(|| gone(vm, "simulated failure"));
         let ordered = self.fail_on_order(step, &mut state.failures).err();
-        let failure = ordered.map(|error| gone(&error.to_string())).or(random);
+        let failure = ordered.map(|error| gone(vm, &error.to_string())).or(random);
         Pace::new(length, failure)
     }
 
@@ -124,8 +124,8 @@ impl HostDir {
     }
 }
 
-fn gone(reason: &str) -> DriverError {
-    DriverError::Stream { disk: "all".to_owned(), reason: reason.to_owned() }
+fn gone(vm: &VmName, reason: &str) -> DriverError {
+    DriverError::Stream { disk: format!("the disks of {vm}"), reason: reason.to_owned() }
 }
 
 fn instant(ms: u64) -> Timestamp {

@@ -92,5 +92,5 @@ impl ImageWriter {
 }
 
 fn broken(disk: &dyn std::fmt::Display, error: &io::Error) -> DriverError {
-    DriverError::Stream { disk: disk.to_string(), reason: error.to_string() }
+    DriverError::Stream { disk: format!("image {disk}"), reason: error.to_string() }
 }

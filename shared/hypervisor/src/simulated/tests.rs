@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use drs_model::guard::GuardExit;
@@ -23,7 +24,9 @@ fn try_open(folder: &TempDir, host: &str, address: &str) -> Result<SimulatedDriv
         key_file: None,
         host_keys: Vec::new(),
         image_dir: None,
+        dump_dir: None,
         slots: 2,
+        bytes_per_second: None,
     };
     SimulatedDriver::open(host, folder.path())
 }
@@ -51,15 +54,11 @@ async fn hold(driver: &SimulatedDriver, grip: &Grip) -> Box<dyn Hold> {
 async fn read_all(driver: &SimulatedDriver, grip: &Grip) -> Result<u64, DriverError> {
     let export = driver.open_export(grip).await?;
     let mut bytes = 0;
-    for disk in &export.description.spec.disks {
-        let mut source = driver.read_disk(grip, &export, disk).await?;
-        let mut read = 0;
-        while let Some(extent) = source.next().await? {
-            read += extent.data.len() as u64;
-        }
-        assert_eq!(read, source.data_bytes());
-        bytes += read;
+    let mut source = driver.read(grip, &export).await?;
+    while let Some(piece) = source.next().await? {
+        bytes += piece.extent.data.len() as u64;
     }
+    assert_eq!(source.position_bytes(), export.description.spec.protected_bytes());
     driver.close_export(grip, ExportEnd::Complete).await?;
     Ok(bytes)
 }
@@ -67,6 +66,7 @@ async fn read_all(driver: &SimulatedDriver, grip: &Grip) -> Result<u64, DriverEr
 struct Pair {
     source: SimulatedDriver,
     target: SimulatedDriver,
+    made: AtomicU32,
     _folder: TempDir,
 }
 
@@ -85,7 +85,8 @@ impl DriverFixture for Pair {
         "dc1/vm-002".parse().expect("a VM")
     }
     fn fresh_target(&self) -> VmRef {
-        "rc1/restored".parse().expect("a VM")
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        format!("rc1/restored-{number}").parse().expect("a VM")
     }
     async fn guest_write(&self) {
         let name = self.running_vm().name;
@@ -104,8 +105,8 @@ impl DriverFixture for Pair {
 async fn passes_the_conformance_suite() {
     let folder = folder();
     let (source, target) = (open(&folder, "dc1", QUICK), open(&folder, "rc1", QUICK));
-    source.power(&grip("off", 1, "vm-002"), PowerAction::Stop).await.expect("switched off");
-    let report = exercise(&Pair { source, target, _folder: folder }).await;
+    source.power(&grip("off", 1, "vm-002"), &vm("vm-002"), PowerAction::Stop).await.expect("switched off");
+    let report = exercise(&Pair { source, target, made: AtomicU32::new(1), _folder: folder }).await;
     println!("{report}");
     assert!(report.passed(), "{report}");
     assert!(report.outcomes.len() > 20);
@@ -116,7 +117,7 @@ async fn the_state_outlives_the_driver_and_is_shared() {
     let folder = folder();
     let first = open(&folder, "dc1", QUICK);
     let off = grip("a", 1, "vm-001");
-    first.power(&off, PowerAction::Stop).await.expect("switched off");
+    first.power(&off, &off.vm.name, PowerAction::Stop).await.expect("switched off");
     let digest = first.digest(&off.vm.name).await.expect("a digest");
     assert_eq!(digest.len(), 2);
     let second = open(&folder, "dc1", QUICK);
@@ -260,7 +261,7 @@ async fn a_guest_writes_some_blocks_and_an_off_one_none() {
     let name = vm("vm-001");
     let marker = driver.marker(&name).await.expect("read").expect("a marker");
     assert!(marker.starts_with("drs-simulated vm-001 generation "), "{marker}");
-    driver.power(&grip("a", 1, "vm-001"), PowerAction::Stop).await.expect("off");
+    driver.power(&grip("a", 1, "vm-001"), &name, PowerAction::Stop).await.expect("off");
     let digest = driver.digest(&name).await.expect("read");
     tokio::time::sleep(Duration::from_millis(250)).await;
     assert_eq!(driver.digest(&name).await.expect("read"), digest);
@@ -278,18 +279,18 @@ async fn failures_come_as_often_as_ordered() {
         let fault = driver.check().await.expect_err("ordered to fail").fault();
         assert_eq!((fault.class, fault.code), (FaultClass::Transient, FaultCode::HypervisorFailed));
         driver.describe(&grip.vm.name).await.expect_err("ordered to fail");
-        driver.power(&grip, PowerAction::Start).await.expect_err("ordered to fail");
+        driver.power(&grip, &grip.vm.name, PowerAction::Start).await.expect_err("ordered to fail");
     }
     driver.check().await.expect("good again");
     driver.describe(&grip.vm.name).await.expect("good again");
-    driver.power(&grip, PowerAction::Start).await.expect("good again");
+    driver.power(&grip, &grip.vm.name, PowerAction::Start).await.expect("good again");
     let mut failed = Vec::new();
     while let Err(error) = read_all(&driver, &grip).await {
         failed.push(error.to_string());
         assert!(failed.len() <= 6, "{failed:?}");
     }
     assert_eq!(failed.len(), 6, "{failed:?}");
-    assert!(failed[2].contains("the connection to disk vda broke"), "{failed:?}");
+    assert!(failed[2].contains("the connection to the disks of vm-001 broke"), "{failed:?}");
 }
 
 #[tokio::test]

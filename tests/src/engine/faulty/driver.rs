@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use drs_hypervisor::{
-    Capabilities, DiskSink, DiskSource, Driver, DriverError, Export, ExportEnd, HostReport,
-    ImportPlan, ImportRequest, PlannedDisk, VmDescription,
+    Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
+    ImportPlan, ImportRequest, Staging, VmDescription,
 };
-use drs_model::{
-    Disk, Fault, Grip, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmSummary,
-};
+use drs_model::{Fault, Grip, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmSummary};
 use drs_transport::{Argv, HostGuard};
 
 use super::FaultPlan;
@@ -46,8 +44,13 @@ impl Driver for FaultyDriver {
         self.plan.twice("describe", || self.driver.describe(vm)).await
     }
 
-    async fn power(&self, grip: &Grip, action: PowerAction) -> Result<PowerState, DriverError> {
-        self.plan.twice("power", || self.driver.power(grip, action)).await
+    async fn power(
+        &self,
+        grip: &Grip,
+        vm: &VmName,
+        action: PowerAction,
+    ) -> Result<PowerState, DriverError> {
+        self.plan.twice("power", || self.driver.power(grip, vm, action)).await
     }
 
     fn export_at_loss(&self, grip: &Grip) -> Option<Argv> {
@@ -58,13 +61,12 @@ impl Driver for FaultyDriver {
         self.plan.call("open_export", self.driver.open_export(grip)).await
     }
 
-    async fn read_disk(
+    async fn read(
         &self,
         grip: &Grip,
         export: &Export,
-        disk: &Disk,
-    ) -> Result<Box<dyn DiskSource>, DriverError> {
-        self.plan.call("read_disk", self.driver.read_disk(grip, export, disk)).await
+    ) -> Result<Box<dyn ContentSource>, DriverError> {
+        self.plan.call("read", self.driver.read(grip, export)).await
     }
 
     async fn export_danger(
@@ -87,17 +89,16 @@ impl Driver for FaultyDriver {
         self.plan.twice("plan_import", || self.driver.plan_import(job, request)).await
     }
 
-    async fn create_disks(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
-        self.plan.twice("create_disks", || self.driver.create_disks(grip, plan)).await
+    async fn allocate(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.plan.twice("allocate", || self.driver.allocate(grip, plan)).await
     }
 
-    async fn write_disk(
+    async fn write(
         &self,
         grip: &Grip,
         plan: &ImportPlan,
-        disk: &PlannedDisk,
-    ) -> Result<Box<dyn DiskSink>, DriverError> {
-        self.plan.call("write_disk", self.driver.write_disk(grip, plan, disk)).await
+    ) -> Result<Box<dyn ContentSink>, DriverError> {
+        self.plan.call("write", self.driver.write(grip, plan)).await
     }
 
     fn check_command(&self, plan: &ImportPlan) -> Option<Argv> {
@@ -111,7 +112,23 @@ impl Driver for FaultyDriver {
         self.plan.twice("define", || self.driver.define(grip, plan)).await
     }
 
+    async fn exchange(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.plan.twice("exchange", || self.driver.exchange(grip, plan)).await
+    }
+
+    async fn exchange_back(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.plan.twice("exchange_back", || self.driver.exchange_back(grip, plan)).await
+    }
+
+    async fn destroy_displaced(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.plan.twice("destroy_displaced", || self.driver.destroy_displaced(grip, plan)).await
+    }
+
     async fn remove_import(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         self.plan.twice("remove_import", || self.driver.remove_import(grip, plan)).await
+    }
+
+    fn staging(&self) -> Option<&dyn Staging> {
+        self.driver.staging()
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-use drs_model::{FencingToken, Grip, JobId};
+use drs_model::{FencingToken, Grip, JobId, VmForm};
 use drs_transport::Argv;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -201,7 +201,7 @@ async fn a_vm_whose_maker_is_not_known_is_neither_removed_nor_left_behind() {
 
 fn import_call(command: &str, order: &str, files: &[&Path]) -> Argv {
     let files = files.iter().map(|file| file.to_str().expect("text"));
-    import::import(command).args([JOB, order, "web1"]).args(files)
+    import::import(command).args([JOB, order, "web1", "web1"]).args(files)
 }
 
 fn open_call(host: &StubHost) -> Argv {
@@ -275,9 +275,13 @@ async fn staging_disks_are_made_anew_and_a_damaged_one_is_found() {
     let disk = |path: &String| PlannedDisk { staging: path.clone(), ..planned("vda") };
     let plan = ImportPlan {
         name: "new".parse().expect("a name"),
+        made_as: "new".parse().expect("a name"),
+        replaces: None,
+        form: VmForm::Machine,
         disks: [&good, &bad].map(disk).into(),
         native_config: String::new(),
         remarks: Vec::new(),
+        handle: serde_json::Value::Null,
     };
     for _ in 0..2 {
         assert_eq!(host.run(&create).await.0, 0);
