@@ -8,19 +8,19 @@ use super::export::Log;
 use super::guest::{Guest, Vmid, words};
 use super::log::Account;
 use super::unpack::Head;
-use super::{ProxmoxDriver, failure, script};
+use super::{ProxmoxDriver, failure};
 use crate::turn::order;
 use crate::{DriverError, StagedArchive};
 
-const DUMP: &str =
+pub(super) const DUMP: &str =
     concat!(include_str!("../libvirt/turn.sh"), include_str!("vzdump.sh"), include_str!("dump.sh"));
 
 /// So many bytes of an archive, unpacked, hold every head that is read.
 const HEAD_BYTES: u64 = (1 << 20) + 512;
 
 impl ProxmoxDriver {
-    fn dump_script(&self, command: &str, grip: &Grip) -> Argv {
-        dump_call(command, grip.vm.name.as_str(), &grip.job.to_string(), &self.job_dir(grip.job))
+    fn dump_command_of(&self, command: &str, grip: &Grip) -> Argv {
+        self.dump_script(grip, DUMP, "drs-dump", command)
     }
 
     pub(super) async fn admit_dump(&self, grip: &Grip) -> Result<(), DriverError> {
@@ -31,13 +31,13 @@ impl ProxmoxDriver {
     pub(super) fn dump_call(&self, grip: &Grip, limit_bytes_per_second: Option<u64>) -> Argv {
         // vzdump counts in KiB/s, and 0 would be no limit.
         let limit = limit_bytes_per_second.map(|bytes| (bytes / 1024).max(1).to_string());
-        self.dump_script("dump", grip).args([order(grip), limit.unwrap_or_default()])
+        self.dump_command_of("dump", grip).args([order(grip), limit.unwrap_or_default()])
     }
 
     pub(super) async fn dumped_archive(&self, grip: &Grip) -> Result<StagedArchive, DriverError> {
         let guest = self.locate(&grip.vm).await?;
         let what = "looking at the dump";
-        let answer = self.ask(Some(&grip.vm), what, &self.dump_script("report", grip)).await?;
+        let answer = self.ask(Some(&grip.vm), what, &self.dump_command_of("report", grip)).await?;
         let report = Report::parse(&answer)
             .ok_or_else(|| self.failed(what, format!("the node answered {answer:.200}")))?;
         let Some(found) = report.archive(guest.vmid, &self.job_dir(grip.job)) else {
@@ -45,7 +45,7 @@ impl ProxmoxDriver {
         };
         let (path, size_bytes) = found.map_err(|reason| self.failed("vzdump", reason))?;
         let name = path.rsplit('/').next().unwrap_or_default();
-        let argv = self.dump_script("head", grip).args([name, &HEAD_BYTES.to_string()]);
+        let argv = self.dump_command_of("head", grip).args([name, &HEAD_BYTES.to_string()]);
         let head = self.remote.exec(&argv, Bytes::new()).await?;
         if !head.ok() {
             return Err(failure::failure(&self.host, Some(&grip.vm), what, &head));
@@ -67,11 +67,6 @@ impl ProxmoxDriver {
             false => failure::classify(&self.host, Some(&guest.vm), "vzdump", log),
         }
     }
-}
-
-/// A call of `dump.sh` for the job's folder.
-fn dump_call(command: &str, vmid: &str, job: &str, folder: &str) -> Argv {
-    script(DUMP, "drs-dump").args([command, job, vmid, folder])
 }
 
 /// What `dump.sh report` told.

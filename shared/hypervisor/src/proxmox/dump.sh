@@ -1,8 +1,8 @@
 # Dumps a guest into an archive in the job's folder.
 #
-#   dump.sh dump   JOB VMID FOLDER ORDER LIMIT   vzdump's log on standard output; its exit code
-#   dump.sh report JOB VMID FOLDER               FILE SIZE NAME..., BEGAN MS, LOG, the log
-#   dump.sh head   JOB VMID FOLDER NAME BYTES    the first bytes of an archive, unpacked
+#   dump.sh dump   JOB VMID FOLDER LOCK ORDER LIMIT   vzdump's log on standard output; its exit code
+#   dump.sh report JOB VMID FOLDER LOCK               FILE SIZE NAME..., BEGAN MS, LOG, the log
+#   dump.sh head   JOB VMID FOLDER LOCK NAME BYTES    the first bytes of an archive, unpacked
 
 # Whether all is there though vzdump failed behind it (a hook, say).
 archive_is_complete() {
@@ -34,13 +34,13 @@ dump() {
 
 case $command in
 dump)
-    take_turn "$job" "$5"
+    take_turn "$job" "$1"
     begin
-    dump "$6"
+    dump "$2"
     ;;
 report)
     find "$folder" -maxdepth 1 -type f -printf 'FILE %s %f\n'
     tell_log
     ;;
-head) zstd -d -c -q -- "$folder/$5" | head -c "$6" ;;
+head) zstd -d -c -q -- "$folder/$1" | head -c "$2" ;;
 esac

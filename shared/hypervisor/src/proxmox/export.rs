@@ -8,7 +8,7 @@
 
 mod stream;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use super::{ProxmoxDriver, failure, script, vma_source};
 use crate::turn::order;
 use crate::{ContentSource, DriverError, Export, ExportEnd, VmDescription};
 use stream::Run;
+
+/// The file that vzdump locks while it runs: one backup at a time on a node.
+const LOCK: &str = "/var/run/vzdump.lock";
 
 const EXPORT: &str = concat!(
     include_str!("../libvirt/turn.sh"),
@@ -65,15 +68,33 @@ impl Handle {
     }
 }
 
-/// A call of `export.sh` for the job's folder.
-fn export_call(command: &str, vmid: &str, job: &str, folder: &str) -> Argv {
-    script(EXPORT, "drs-export").args([command, job, vmid, folder])
+/// What every call of our scripts begins with.
+pub(super) struct Place<'a> {
+    pub(super) job: &'a str,
+    pub(super) vmid: &'a str,
+    /// The job's folder.
+    pub(super) folder: &'a str,
+    /// The file that vzdump locks while it runs.
+    pub(super) lock: &'a str,
+}
+
+impl Place<'_> {
+    /// A call of a script of ours.
+    pub(super) fn call(&self, text: &str, name: &str, command: &str) -> Argv {
+        script(text, name).args([command, self.job, self.vmid, self.folder, self.lock])
+    }
 }
 
 impl ProxmoxDriver {
     fn export_command(&self, command: &str, grip: &Grip) -> Argv {
-        let folder = self.job_dir(grip.job);
-        export_call(command, grip.vm.name.as_str(), &grip.job.to_string(), &folder)
+        self.dump_script(grip, EXPORT, "drs-export", command)
+    }
+
+    /// A call of a script of ours for what this job leaves on the node.
+    pub(super) fn dump_script(&self, grip: &Grip, text: &str, name: &str, command: &str) -> Argv {
+        let (job, folder) = (grip.job.to_string(), self.job_dir(grip.job));
+        let vmid = grip.vm.name.as_str();
+        Place { job: &job, vmid, folder: &folder, lock: LOCK }.call(text, name, command)
     }
 
     pub(super) async fn open_stream(&self, grip: &Grip) -> Result<Export, DriverError> {

@@ -8,10 +8,12 @@
 #   lock: backup     in the guest's configuration, when vzdump was killed
 #   file systems that are frozen, a KVM that runs for the backup only: likewise
 #
+# LOCK is the file that vzdump locks while it runs, one for the node.
+#
 # Nothing else is touched: no archive or log elsewhere, no vzdump of somebody else, no other lock.
 # Exit code 21: busy, or Proxmox does not tell (the reason on standard error); the mark stays then.
-command=$1 job=$2 vmid=$3 folder=$4
-lock_file=/var/run/vzdump.lock
+command=$1 job=$2 vmid=$3 folder=$4 lock_file=$5
+shift 5
 
 # vzdump does one backup at a time on a node.
 node_is_free() {
@@ -101,12 +103,15 @@ ended() {
     [ -z "$(living "$1")" ]
 }
 
-# A vzdump that is asked to end cleans up behind itself; its worker is asked only when it is left alone,
-# for a second signal would stop it from cleaning up.
+# A vzdump that is asked to end cleans up behind itself. Its worker is asked only when it was left alone
+# and does not notice: a second signal would stop it from cleaning up.
 end_vzdump() {
     main=$(cat "$1/pid" 2>/dev/null)
-    if [ -n "$main" ] && living "$1" | grep -qx "$main"; then kill -s TERM "$main" 2>/dev/null; fi
-    ended "$1" 600 && return 0
+    if [ -n "$main" ] && living "$1" | grep -qx "$main"; then
+        kill -s TERM "$main" 2>/dev/null
+        ended "$1" 600 && return 0
+    fi
+    ended "$1" 200 && return 0
     for signal in TERM KILL; do
         for pid in $(living "$1"); do kill -s "$signal" "$pid" 2>/dev/null; done
         ended "$1" 150 && return 0

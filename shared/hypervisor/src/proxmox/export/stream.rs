@@ -73,18 +73,19 @@ impl Run {
     pub(super) async fn why(&mut self, error: ArchiveError) -> DriverError {
         let exit = timeout(FAILURE_LIMIT, &mut self.exit).await;
         let log = self.log().await.map(|log| log.text).unwrap_or_default();
-        let told = Account::read(self.guest.vmid, &log).failure.is_some() || log.contains("ERROR:");
         match exit {
-            _ if told => failure::classify(&self.host, Some(&self.guest.vm), "vzdump", &log),
-            Ok(Ok((code, stderr))) if code != 0 && !stderr.trim().is_empty() && log.is_empty() => {
+            _ if log.contains("ERROR:") => self.complaint(&log),
+            Ok(Ok((0, _))) if log.trim().is_empty() => self.silent(),
+            Ok(Ok((code, stderr))) if log.trim().is_empty() && !stderr.trim().is_empty() => {
                 refused(&self.host, &self.guest, code, stderr)
             }
-            Ok(Ok((code, _))) if code != 0 && !log.trim().is_empty() => {
-                failure::classify(&self.host, Some(&self.guest.vm), "vzdump", &log)
-            }
-            Ok(Ok((0, _))) if log.trim().is_empty() => self.silent(),
+            Ok(Ok((code, _))) if code != 0 && !log.contains("INFO:") => self.complaint(&log),
             _ => broken(&self.guest.vm.to_string(), error),
         }
+    }
+
+    fn complaint(&self, log: &str) -> DriverError {
+        failure::classify(&self.host, Some(&self.guest.vm), "vzdump", log)
     }
 
     /// vzdump ended well without a word: it does that when the guest is not on its node.
@@ -120,7 +121,8 @@ impl Ending for Run {
                 Ok(())
             }
             _ if log.trim().is_empty() => Err(self.silent()),
-            _ => Err(failure::classify(&self.host, Some(&self.guest.vm), "vzdump", &log)),
+            _ if log.contains("ERROR:") => Err(self.complaint(&log)),
+            _ => Err(broken(&vm, "vzdump was ended before it had confirmed its backup")),
         }
     }
 
