@@ -17,7 +17,7 @@ mod tests;
 use std::fmt;
 
 pub(super) use drive::{is_drive, size_bytes, volume_storage};
-pub(super) use fresh::{Fresh, fresh, guest_name};
+pub(super) use fresh::fresh;
 pub(super) use net::{is_net, map_network, new_mac, nic, set_mac};
 pub(super) use properties::Properties;
 pub(super) use spec::spec;
@@ -93,17 +93,6 @@ impl Config {
         }
         self.lines.push(format!("{MAP}{virtdev}:{device}:{storage}:{format}:\n"));
     }
-
-    /// What a person wrote about the guest, in plain text.
-    pub(super) fn description(&self) -> String {
-        let comments = self.lines.iter().filter(|line| !line.starts_with(MAP));
-        let comments = comments.filter_map(|line| line.strip_prefix('#'));
-        let text: Vec<String> = comments.map(|line| decoded(line.trim_end())).collect();
-        match (text.is_empty(), self.get("description")) {
-            (true, Some(line)) => decoded(line),
-            _ => text.join("\n"),
-        }
-    }
 }
 
 impl fmt::Display for Config {
@@ -127,28 +116,4 @@ fn end_line(line: &mut String) {
     if !line.ends_with('\n') {
         line.push('\n');
     }
-}
-
-/// Text with its `%XX` read; what is no such escape stays.
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, behind)) = rest.split_first() {
-        let escape = || Some(hex(*behind.first()?)? << 4 | hex(*behind.get(1)?)?);
-        match (byte, escape()) {
-            (b'%', Some(value)) => {
-                bytes.push(value);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(byte);
-                rest = behind;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }

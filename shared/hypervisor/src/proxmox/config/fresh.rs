@@ -108,7 +108,7 @@ fn wanted_place(name: &str) -> Option<String> {
 
 /// A guest name that Proxmox allows (labels of letters, digits and `-`, joined by dots), as near to
 /// the text as may be.
-pub(in crate::proxmox) fn guest_name(text: &str) -> String {
+pub(super) fn guest_name(text: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
     let plain: String = text.chars().map(allowed).collect();
     let labels = plain.split('.').map(|label| label.trim_matches('-'));
