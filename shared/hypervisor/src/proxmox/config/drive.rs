@@ -137,7 +137,7 @@ pub(in crate::proxmox) fn size_bytes(text: &str) -> Option<u64> {
 /// A size as Proxmox writes it: the largest unit that divides it.
 pub(super) fn size_text(bytes: u64) -> String {
     let units = [(40, 'T'), (30, 'G'), (20, 'M'), (10, 'K')];
-    let unit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes % (1 << shift) == 0);
+    let unit = units.into_iter().find(|(shift, _)| bytes > 0 && bytes.is_multiple_of(1 << shift));
     match unit {
         Some((shift, letter)) => format!("{}{letter}", bytes >> shift),
         None => bytes.to_string(),
