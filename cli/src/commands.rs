@@ -33,7 +33,7 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Outcome<Exit> {
     };
     match command {
         Command::Init { vault } => init::run(globals, output, vault),
-        Command::Archive(command) => archive::run(output, command),
+        Command::Archive(command) => archive::run(output, command).await,
         Command::Completions { shell } => completions::run(output, shell),
         Command::Serve => serve::run(open(globals, Log::AsConfigured)?, output).await,
         other => with_place(open(globals, Log::WhatMatters)?, output, other).await,

@@ -117,13 +117,13 @@ async fn same_request(
 async fn latest_then(place: &Place, known: &Job, request: &Request) -> Outcome<Option<PointId>> {
     let (
         Some(vm),
-        JobSpec::Restore { point, target: known, .. },
-        JobSpec::Restore { target: wanted, .. },
+        JobSpec::Restore { point, target: known, transfer: moved },
+        JobSpec::Restore { target: wanted, transfer, .. },
     ) = (&request.latest_of, &known.spec, &request.spec)
     else {
         return Ok(None);
     };
-    if known != wanted {
+    if (known, moved) != (wanted, transfer) {
         return Ok(None);
     }
     match place.vault()?.get(*point).await {
@@ -162,7 +162,9 @@ pub(crate) async fn ended(place: &Place, output: Output, job: &Job) -> Outcome<E
         phase => return Err(unsuccessful(job, phase)),
     }
     let point = match job.spec.kind() {
-        JobKind::Backup | JobKind::Replicate => Some(PointView::from(&place.vault()?.get(PointId::from(job.id)).await?)),
+        JobKind::Backup | JobKind::Replicate => {
+            Some(PointView::from(&place.vault()?.get(PointId::from(job.id)).await?))
+        }
         _ => None,
     };
     let document = Ended { job: JobView::from(job), point };

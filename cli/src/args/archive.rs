@@ -78,3 +78,19 @@ Example:
         disks: Vec<DiskFile>,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_a_name_and_a_file() {
+        let disk = |text: &str| text.parse::<DiskFile>().map(|disk| (disk.name, disk.path));
+        let is = |name: &str, path: &str| Ok((name.to_owned(), PathBuf::from(path)));
+        assert_eq!(disk("drive-scsi0=disk.raw"), is("drive-scsi0", "disk.raw"));
+        assert_eq!(disk("drive-scsi0=/a=b/c d"), is("drive-scsi0", "/a=b/c d"));
+        for text in ["", "disk.raw", "=disk.raw", "drive-scsi0="] {
+            assert!(disk(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The command line about hosts, VMs and pairs.
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use drs_model::{Host, HostName, HypervisorKind, PairName, SiteName, VmRef};
 
 use super::values::{self, NetworkEntry, Rate, StorageEntry, Target};
@@ -81,6 +81,8 @@ pub(crate) struct HostAddArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true)
+    .args(["address", "key", "images", "dump_dir", "slots", "bandwidth"])))]
 pub(crate) struct HostEditArgs {
     /// The host
     pub name: HostName,

@@ -34,8 +34,7 @@ pub(crate) struct Transport {
 
 impl From<&Transport> for Transfer {
     fn from(transport: &Transport) -> Self {
-        let method =
-            if transport.staged { TransferMethod::Staged } else { TransferMethod::Stream };
+        let method = if transport.staged { TransferMethod::Staged } else { TransferMethod::Stream };
         Self { method, bytes_per_second: transport.limit.and_then(|rate| rate.0) }
     }
 }

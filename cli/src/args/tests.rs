@@ -15,6 +15,11 @@ const LINES: &[&str] = &[
     "host add dc1 --address root@10.0.0.1:22 --site dc --key id --images /srv --slots 4",
     "host add lab --driver simulated --address vms=4,disk_mib=64 --site lab",
     "host list",
+    "host add pve1 --driver proxmox --address 10.0.0.2 --site dc --images local-lvm --dump-dir /srv/drs --bandwidth 50M",
+    "host edit dc1 --bandwidth none",
+    "host edit dc1 --address root@10.0.0.9 --key id --images /srv --slots 1",
+    "site list",
+    "site edit dc --bandwidth 1G",
     "host check dc1",
     "host remove dc1",
     "vm list dc1",
@@ -25,9 +30,16 @@ const LINES: &[&str] = &[
     "pair remove web",
     "backup dc1/web1 --detach --key nightly",
     "backup web --dry-run",
+    "backup pve1/112 --staged --limit 50M",
     "restore latest --pair web --start",
     "restore 0199a5c1 --to rc1/web2 --network a=b --storage vda=/srv --new-macs --dry-run",
     "restore latest:dc1/web1 --to rc1 --as web2 --detach",
+    "restore latest --pair web --replace stop-and-keep --staged --limit 64K",
+    "restore latest --pair web --replace keep",
+    "restore latest:pve1/112 --to pve2/212 --storage scsi0=local-lvm --unique",
+    "replicate web",
+    "replicate web --start --replace destroy-after-proof --staged --limit 1G --detach --key k",
+    "replicate web --dry-run",
     "point list --vm dc1/web1",
     "point show 0199a5c1",
     "point verify 0199a5c1 --detach",
@@ -40,6 +52,12 @@ const LINES: &[&str] = &[
     "power start dc1/web1",
     "power shutdown dc1/web1",
     "power stop dc1/web1 --json --data-dir /srv/drs",
+    "archive list a.vma.zst",
+    "archive list -",
+    "archive verify - --json",
+    "archive extract a.vma dir",
+    "archive create a.vma --config qemu-server.conf --config qemu-server.fw --disk drive-scsi0=d=1.raw",
+    "archive create - --config qemu-server.conf",
     "completions bash",
 ];
 
@@ -59,6 +77,9 @@ fn every_command_has_an_example_in_its_help() {
         let path = format!("{path} {}", command.get_name());
         if command.has_subcommands() {
             command.get_subcommands().for_each(|inner| visit(inner, &path));
+            return;
+        }
+        if command.is_hide_set() {
             return;
         }
         let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -82,13 +103,23 @@ fn what_makes_no_sense_is_refused_with_the_rule() {
         ("restore latest --pair web --network a=b", "cannot be used with"),
         ("restore abc --to rc1", "36 hexadecimal digits"),
         ("restore latestdc1 --to rc1", "latest:HOST/VM"),
-        ("pair add p --source a/b --target c --storage vda=relative", "begins with /"),
+        ("pair add p --source a/b --target c --storage vda=-x", "begins with /"),
         ("pair add p --source a/b --target c --storage vda=/a/../b", "no .."),
         ("pair add p --source a/b --target c --network br0", "OLD=NEW"),
         ("host add h --address a --site s --slots 65", "65 is not in 1..=64"),
         ("host add h --address a --site s --accept-key MD5:aa", "SHA256:"),
         ("host add h --address a --site s --driver xen", "libvirt, simulated"),
         ("job list --state asleep", "needs_operator"),
+        ("host edit dc1", "--bandwidth <RATE>"),
+        ("host edit dc1 --dump-dir srv", "begins with /"),
+        ("host add h --address a --site s --images 1st", "begins with a letter"),
+        ("site edit dc", "--bandwidth"),
+        ("site edit dc --bandwidth fast", "500K, 50M or 2G"),
+        ("backup a/b --limit 1K", "at least 64K"),
+        ("restore latest --pair web --replace refresh-copy", "stop-and-keep, destroy-after-proof"),
+        ("replicate a/b", "is not a valid pair name"),
+        ("archive create a.vma", "--config"),
+        ("archive create a.vma --config c --disk d.raw", "NAME=FILE"),
     ];
     for (line, rule) in cases {
         let told = refused(line);
@@ -111,4 +142,17 @@ fn the_help_tells_the_first_steps_and_every_exit_code() {
     for exit in Exit::ALL {
         assert!(help.contains(exit.meaning()), "{}", exit.meaning());
     }
+}
+
+#[test]
+fn what_follows_the_host_is_the_remote_shells_own() {
+    let line =
+        "rsh --socket /run/s pve1 rsync --server --sender -vlogDtprze.iLsfxC --json --help . /path";
+    let cli = parse(line).expect("rsync's own words");
+    assert!(!cli.globals.json);
+    let Some(Command::Rsh(RshArgs { socket, words })) = cli.command else { panic!("not rsh") };
+    assert_eq!(socket, PathBuf::from("/run/s"));
+    assert_eq!(words.join(" "), line.strip_prefix("rsh --socket /run/s ").expect("words"));
+    refused("rsh pve1 rsync");
+    refused("rsh --socket /run/s");
 }

@@ -154,9 +154,11 @@ pub(crate) fn remote_place(text: &str) -> Result<String, String> {
     let letter = text.chars().next().is_some_and(|c| c.is_ascii_alphabetic());
     let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
     if !letter || !plain || text.len() > 100 {
-        return Err("a folder on a host begins with / and contains no ..; a storage id of Proxmox VE \
+        return Err(
+            "a folder on a host begins with / and contains no ..; a storage id of Proxmox VE \
                     begins with a letter and has letters, digits, - _ ."
-            .into());
+                .into(),
+        );
     }
     Ok(text.to_owned())
 }
@@ -182,7 +184,8 @@ impl FromStr for Rate {
             "G" | "GiB" => 1 << 30,
             _ => return Err(RULE.into()),
         };
-        let number: u64 = digits.parse().map_err(|_| RULE.to_owned())?;
+        let number = Some(digits).filter(|digits| !digits.starts_with('+'));
+        let number: u64 = number.and_then(|digits| digits.parse().ok()).ok_or(RULE)?;
         let rate = number.checked_mul(factor).filter(|rate| *rate >= LEAST);
         rate.and_then(NonZeroU64::new).map(|rate| Self(Some(rate))).ok_or_else(|| RULE.to_owned())
     }
@@ -221,4 +224,54 @@ pub(crate) fn phase() -> impl TypedValueParser<Value = Phase> {
 
 fn text_of(error: impl ToString) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_a_number_with_a_unit_or_none() {
+        let rate = |text: &str| text.parse::<Rate>().map(|rate| rate.0.map_or(0, NonZeroU64::get));
+        for (text, bytes) in [
+            ("none", 0),
+            ("65536", 64 << 10),
+            ("64K", 64 << 10),
+            ("500KiB", 500 << 10),
+            ("50M", 50 << 20),
+            ("2G", 2 << 30),
+            ("16777215GiB", 16_777_215 << 30),
+        ] {
+            assert_eq!(rate(text), Ok(bytes), "{text}");
+        }
+        for text in [
+            "",
+            "0",
+            "65535",
+            "63K",
+            "-1M",
+            "+5M",
+            "1.5M",
+            "50m",
+            "50MB",
+            "50 M",
+            "M",
+            "17179869184G",
+        ] {
+            assert!(rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn disks_go_into_a_folder_or_a_storage() {
+        for text in ["/", "/srv/images", "/a b/c", "local-lvm", "ceph_1.pool"] {
+            assert_eq!(remote_place(text).as_deref(), Ok(text));
+        }
+        let long = "x".repeat(101);
+        for text in
+            ["", "srv/images", "/a/../b", "/a\nb", "-x", "1st", "a b", "a:b", "$(id)", &long]
+        {
+            assert!(remote_place(text).is_err(), "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! `drs backup`
 
-use drs_hypervisor::VmDescription;
+use drs_hypervisor::{Driver, VmDescription};
 use drs_model::{Fault, FaultCode, JobSpec, PowerState, Transfer, TransferMethod, VmRef};
 use serde_json::json;
 
@@ -28,23 +28,25 @@ pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outc
 }
 
 /// What will be backed up, when nothing speaks against it.
-pub(super) async fn ready(
-    place: &Place,
-    vm: &VmRef,
-    transfer: Transfer,
-) -> Outcome<VmDescription> {
+pub(super) async fn ready(place: &Place, vm: &VmRef, transfer: Transfer) -> Outcome<VmDescription> {
     let driver = place.driver(&vm.host).await?;
-    if transfer.method == TransferMethod::Staged && driver.staging().is_none() {
-        return Err(Fault::permanent(
-            FaultCode::Unsupported,
-            format!("VMs of {} hosts cannot be staged as archives", driver.kind()),
-            "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
-        )
-        .into());
-    }
+    movable(&*driver, transfer)?;
     let description = driver.describe(&vm.name).await?;
     protectable(&description, vm)?;
     Ok(description)
+}
+
+/// Not every hypervisor has archives that VMs could be staged as.
+pub(super) fn movable(driver: &dyn Driver, transfer: Transfer) -> Outcome<()> {
+    if transfer.method == TransferMethod::Stream || driver.staging().is_some() {
+        return Ok(());
+    }
+    Err(Fault::permanent(
+        FaultCode::Unsupported,
+        format!("VMs of {} hosts cannot be staged as archives", driver.kind()),
+        "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
+    )
+    .into())
 }
 
 fn protectable(description: &VmDescription, vm: &VmRef) -> Outcome<()> {
@@ -57,17 +59,25 @@ fn protectable(description: &VmDescription, vm: &VmRef) -> Outcome<()> {
     ))
 }
 
-async fn plan(
-    place: &Place,
-    output: Output,
-    vm: &VmRef,
-    transfer: Transfer,
-) -> Outcome<Exit> {
+/// How the data would travel, in words.
+pub(super) fn moved(transfer: Transfer) -> String {
+    let way = match transfer.method {
+        TransferMethod::Stream => "streamed",
+        TransferMethod::Staged => "staged as an archive",
+    };
+    match transfer.bytes_per_second {
+        None => way.to_owned(),
+        limit => format!("{way}, at most {}", units::rate(limit)),
+    }
+}
+
+async fn plan(place: &Place, output: Output, vm: &VmRef, transfer: Transfer) -> Outcome<Exit> {
     let description = ready(place, vm, transfer).await?;
     let spec = &description.spec;
     let document = json!({
         "dry_run": true,
         "vm": vm,
+        "transfer": transfer,
         "power": description.power,
         "guest_agent": spec.guest_agent,
         "protected_bytes": spec.protected_bytes(),
@@ -80,8 +90,9 @@ async fn plan(
             (_, false) => "it has no guest agent: the point is as after a power cut",
         };
         format!(
-            "would back up {vm}: {}, {consistency}\n\n{}",
+            "would back up {vm}: {}, {}; {consistency}\n\n{}",
             units::bytes(spec.protected_bytes()),
+            moved(transfer),
             super::vm::disk_table(&spec.disks)
         )
     })?;

@@ -66,7 +66,10 @@ async fn add(place: &Place, output: Output, args: HostAddArgs) -> Outcome<Exit> 
         Ok(driver) => driver.check().await,
         Err(error) => Err(error),
     };
-    let report = report.map_err(|error| not_added(place, &error, &host))?;
+    let report = match report {
+        Ok(report) => report,
+        Err(error) => return Err(not_added(place, &error, &host).await),
+    };
     place.backend.catalog.add_host(&host).await?;
     let checked = Checked { host, report };
     output.answer(&checked, || checked.text())?;
@@ -98,17 +101,32 @@ fn key_file(path: &Path) -> Outcome<String> {
     Ok(text.to_owned())
 }
 
-/// Restored disks go into a folder, or on Proxmox VE into a storage.
 fn places_fit(host: &Host) -> Outcome<()> {
-    let folder = host.image_dir.as_ref().map(|images| images.starts_with('/'));
-    match (host.kind, folder) {
-        (HypervisorKind::Proxmox, Some(true)) => Err(Failure::invalid(
-            format!("{} runs Proxmox VE: restored disks go into a storage, not a folder", host.name),
-            "Name a storage's id with `--images`, for example local-lvm (`pvesm status` lists them).",
+    host.image_dir.as_ref().map_or(Ok(()), |images| place_fits(host, images, "--images"))?;
+    if host.dump_dir.is_some() && host.kind != HypervisorKind::Proxmox {
+        return Err(Failure::invalid(
+            format!(
+                "{} is a {} host: archives are staged on Proxmox VE alone",
+                host.name, host.kind
+            ),
+            "Leave out `--dump-dir`.",
+        ));
+    }
+    Ok(())
+}
+
+/// Restored disks go into a folder, on Proxmox VE into a storage; `option` said where.
+pub(super) fn place_fits(host: &Host, disks: &str, option: &str) -> Outcome<()> {
+    match (host.kind, disks.starts_with('/')) {
+        (HypervisorKind::Proxmox, true) => Err(Failure::invalid(
+            format!("{} runs Proxmox VE: disks go into a storage, not a folder", host.name),
+            format!(
+                "Name a storage's id with `{option}`, for example local-lvm (`pvesm status` lists them)."
+            ),
         )),
-        (HypervisorKind::Libvirt, Some(false)) => Err(Failure::invalid(
-            format!("{} runs libvirt: restored disks go into a folder", host.name),
-            "Name a folder with `--images`, for example /var/lib/libvirt/images.",
+        (HypervisorKind::Libvirt, false) => Err(Failure::invalid(
+            format!("{} runs libvirt: disks go into a folder, and one begins with /", host.name),
+            format!("Name a folder with `{option}`, for example /var/lib/libvirt/images."),
         )),
         _ => Ok(()),
     }
@@ -142,9 +160,14 @@ async fn edit(place: &Place, output: Output, args: HostEditArgs) -> Outcome<Exit
     Ok(Exit::Success)
 }
 
-/// Why a host was not added. For a key, the remedy is the whole command that accepts it.
-fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
+/// Why a host was not added. For a key, the remedy is the whole command that accepts it; for a node of
+/// Proxmox VE that was taken for a libvirt host, the one that adds it.
+async fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
     let mut fault = error.fault();
+    if let Some(node) = proxmox_node(place, error, host).await {
+        fault.message = format!("{} runs Proxmox VE, not libvirt; it was not added", host.name);
+        fault.remedy = format!("Say so: {}", add_command(place, &node));
+    }
     if let DriverError::Transport(
         TransportError::KeyUnknown { fingerprint, .. }
         | TransportError::KeyChanged { fingerprint, .. },
@@ -154,14 +177,26 @@ fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
         fault.remedy = format!(
             "Compare it with what `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` prints on the \
              host; if it is the same: {}",
-            add_command(place, host, fingerprint)
+            add_command(place, &Host { host_keys: vec![fingerprint.clone()], ..host.clone() })
         );
     }
     fault.into()
 }
 
-/// The command that adds the host with this key, ready for a shell.
-fn add_command(place: &Place, host: &Host, fingerprint: &str) -> String {
+/// The host as a node of Proxmox VE, when it lacks what libvirt needs and is one.
+async fn proxmox_node(place: &Place, error: &DriverError, host: &Host) -> Option<Host> {
+    let lacking = matches!(error, DriverError::Unsupported(_) | DriverError::Failed { .. });
+    if host.kind != HypervisorKind::Libvirt || !lacking {
+        return None;
+    }
+    // A folder means nothing there.
+    let node = Host { kind: HypervisorKind::Proxmox, image_dir: None, ..host.clone() };
+    let driver = wiring::driver(node.clone(), &place.dir.simulated()).ok()?;
+    driver.check().await.ok().map(|_| node)
+}
+
+/// The command that adds the host, ready for a shell.
+fn add_command(place: &Place, host: &Host) -> String {
     let mut command = Argv::new("drs");
     if environment::default_data_dir().as_deref() != Some(place.dir.root()) {
         command = command.args(["--data-dir".to_owned(), place.dir.root().display().to_string()]);
@@ -186,7 +221,10 @@ fn add_command(place: &Place, host: &Host, fingerprint: &str) -> String {
     if host.slots != Host::SLOTS_DEFAULT {
         command = command.arg("--slots").arg(host.slots.to_string());
     }
-    command.args(["--accept-key", fingerprint]).quoted()
+    for key in &host.host_keys {
+        command = command.args(["--accept-key", key]);
+    }
+    command.quoted()
 }
 
 async fn list(place: &Place, output: Output) -> Outcome<Exit> {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use drs_model::{NetworkMap, PairName, ReplicationPair, StorageMap};
 
+use super::host::place_fits;
 use crate::args::catalog::{Mapping, PairCommand};
 use crate::args::values::{NetworkEntry, StorageEntry, Target};
 use crate::exit::Exit;
@@ -25,6 +26,7 @@ pub(super) async fn run(place: &Place, output: Output, command: PairCommand) -> 
                 keep_macs: mapping.new_macs != Some(true),
             };
             sane(&pair)?;
+            places_fit(place, &pair).await?;
             place.backend.catalog.add_pair(&pair).await?;
             warn_of_one_site(place, output, &pair).await?;
             shown(output, &pair)
@@ -40,6 +42,7 @@ pub(super) async fn run(place: &Place, output: Output, command: PairCommand) -> 
             }
             remap(&mut pair, &mapping);
             sane(&pair)?;
+            places_fit(place, &pair).await?;
             warn_of_one_site(place, output, &pair).await?;
             place.backend.catalog.update_pair(&pair).await?;
             shown(output, &pair)
@@ -55,7 +58,7 @@ pub(super) fn networks(mapping: &Mapping) -> NetworkMap {
     map
 }
 
-/// The folders to use; entries without a right side are no entries.
+/// The folders or storages to use; entries without a right side are no entries.
 pub(super) fn storage(mapping: &Mapping) -> StorageMap {
     let mut map = StorageMap::new();
     mapping.storage.iter().for_each(|StorageEntry(disk, folder)| set(&mut map, disk, folder));
@@ -98,6 +101,11 @@ fn sane(pair: &ReplicationPair) -> Outcome<()> {
         format!("the pair {} would restore {} onto itself", pair.name, pair.source),
         "Name another host, or another name on it: `--target HOST/VM`.",
     ))
+}
+
+async fn places_fit(place: &Place, pair: &ReplicationPair) -> Outcome<()> {
+    let target = place.backend.catalog.host(&pair.target_host).await?;
+    pair.storage.values().try_for_each(|disks| place_fits(&target, disks, "--storage"))
 }
 
 /// The hosts of a site fail together: a pair within one protects from the loss of a host alone.

@@ -2,7 +2,7 @@
 
 use drs_backend::JobFilter;
 use drs_model::{
-    DiskContent, Fault, FaultCode, Job, JobSpec, Phase, PointId, RecoveryPoint, VmRef,
+    DiskContent, Fault, FaultCode, Job, JobSpec, Phase, PointId, RecoveryPoint, VmForm, VmRef,
 };
 use drs_runtime::clock;
 use drs_vault::Vault;
@@ -75,6 +75,7 @@ async fn show(vault: &dyn Vault, output: Output, id: &IdPrefix) -> Outcome<Exit>
         let head = sheet([
             ("point", id.to_string()),
             ("VM", source.to_string()),
+            ("form", point.summary.form.to_string()),
             ("hypervisor", point.summary.hypervisor.to_string()),
             ("time", clock::local(point.summary.consistent_at)),
             ("completed", clock::local(point.summary.completed_at)),
@@ -85,13 +86,17 @@ async fn show(vault: &dyn Vault, output: Output, id: &IdPrefix) -> Outcome<Exit>
                 format!("{}, {} stored", units::bytes(*size_bytes), units::bytes(*stored_bytes)),
             ),
         ]);
-        format!("{head}\n{}", content_table(&point.manifest.disks))
+        format!("{head}\n{}", content_table(point.summary.form, &point.manifest.disks))
     })?;
     Ok(Exit::Success)
 }
 
-fn content_table(disks: &[DiskContent]) -> String {
-    let headings = Table::new(["DISK", "SIZE", "DATA", "STORED", "DIGEST"]);
+fn content_table(form: VmForm, disks: &[DiskContent]) -> String {
+    let what = match form {
+        VmForm::Machine => "DISK",
+        VmForm::Container => "ARCHIVE",
+    };
+    let headings = Table::new([what, "SIZE", "DATA", "STORED", "DIGEST"]);
     let row = |table: Table, disk: &DiskContent| {
         table.row([
             disk.name.clone(),

@@ -3,11 +3,12 @@
 use drs_hypervisor::{ImportPlan, ImportRequest, PlannedDisk};
 use drs_model::{
     Fault, FaultCode, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget,
-    Transfer, TransferMethod, VmForm, VmRef,
+    Transfer, VmForm, VmRef,
 };
 use drs_vault::{StoredPoint, Vault};
 use serde::Serialize;
 
+use super::backup::{movable, moved};
 use super::pair::{networks, storage};
 use crate::args::jobs::RestoreArgs;
 use crate::args::values::{PointChoice, Target};
@@ -34,7 +35,7 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
     let transfer = Transfer::from(&args.transport);
     if args.dry_run {
         let plan = plan(place, id, &point.manifest, &target, transfer).await?;
-        return shown(output, &point, &target, plan);
+        return shown(output, &point, &target, transfer, plan);
     }
     let spec = JobSpec::Restore { point: point.manifest.id, target: target.clone(), transfer };
     let latest_of = match &args.point {
@@ -42,8 +43,7 @@ pub(super) async fn run(place: &Place, output: Output, args: RestoreArgs) -> Out
         PointChoice::Id(_) => None,
     };
     let request = Request::new(id, spec).with_latest_of(latest_of);
-    let preflight =
-        async { plan(place, id, &point.manifest, &target, transfer).await.map(drop) };
+    let preflight = async { plan(place, id, &point.manifest, &target, transfer).await.map(drop) };
     submission::run(place, output, &args.submission, request, preflight).await
 }
 
@@ -131,14 +131,7 @@ pub(super) async fn plan(
     transfer: Transfer,
 ) -> Outcome<ImportPlan> {
     let driver = place.driver(&target.vm.host).await?;
-    if transfer.method == TransferMethod::Staged && driver.staging().is_none() {
-        return Err(Fault::permanent(
-            FaultCode::Unsupported,
-            format!("VMs of {} hosts cannot be staged as archives", driver.kind()),
-            "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
-        )
-        .into());
-    }
+    movable(&*driver, transfer)?;
     Ok(driver.plan_import(id, &ImportRequest { point, target }).await?)
 }
 
@@ -148,6 +141,7 @@ struct PlanView<'a> {
     dry_run: bool,
     point: drs_model::PointId,
     target: &'a RestoreTarget,
+    transfer: Transfer,
     plan: ImportPlan,
 }
 
@@ -155,15 +149,17 @@ fn shown(
     output: Output,
     point: &StoredPoint,
     target: &RestoreTarget,
+    transfer: Transfer,
     plan: ImportPlan,
 ) -> Outcome<Exit> {
-    let view = PlanView { dry_run: true, point: point.manifest.id, target, plan };
+    let view = PlanView { dry_run: true, point: point.manifest.id, target, transfer, plan };
     output.answer(&view, || {
         format!(
-            "would make {} from recovery point {} of {}\n\n{}",
+            "would make {} from recovery point {} of {}, {}\n\n{}",
             made(target, &view.plan),
             view.point,
             point.manifest.source,
+            moved(transfer),
             plan_text(target, &view.plan)
         )
     })?;

@@ -8,7 +8,7 @@ use crate::args::catalog::VmCommand;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::output::table::{Table, sheet};
-use crate::output::{Output, plain, units};
+use crate::output::{Output, units};
 use crate::place::Place;
 
 pub(super) async fn run(place: &Place, output: Output, command: VmCommand) -> Outcome<Exit> {
@@ -23,11 +23,10 @@ async fn list(place: &Place, output: Output, host: HostName) -> Outcome<Exit> {
     output.answer(&vms, || {
         let headings = Table::new(["NAME", "STATE", "LABEL", "FORM", "ID"]);
         let row = |table: Table, vm: &VmSummary| {
-            let label = if vm.label.is_empty() { "-" } else { &vm.label };
             table.row([
                 vm.name.to_string(),
                 vm.power.to_string(),
-                plain(label),
+                or_dash(&vm.label),
                 vm.form.to_string(),
                 vm.native_id.clone(),
             ])
@@ -35,6 +34,11 @@ async fn list(place: &Place, output: Output, host: HostName) -> Outcome<Exit> {
         vms.iter().fold(headings, row).to_string()
     })?;
     Ok(Exit::Success)
+}
+
+/// What is not known, or not said of containers, is a dash.
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-".to_owned() } else { text.to_owned() }
 }
 
 /// A VM as `--json` shows it.
@@ -57,12 +61,12 @@ fn text(view: &VmView) -> String {
     let head = sheet([
         ("VM", view.vm.to_string()),
         ("state", view.description.power.to_string()),
-        ("label", if spec.label.is_empty() { "-".to_owned() } else { plain(&spec.label) }),
+        ("label", or_dash(&spec.label)),
         ("form", spec.form.to_string()),
         ("id", spec.native_id.clone()),
         ("CPUs", spec.vcpus.to_string()),
         ("memory", units::bytes(spec.memory_mib.saturating_mul(1024 * 1024))),
-        ("machine", spec.machine.clone()),
+        ("machine", or_dash(&spec.machine)),
         ("guest agent", if spec.guest_agent { "configured" } else { "none" }.to_owned()),
         ("protected", units::bytes(spec.protected_bytes())),
     ]);

@@ -3,7 +3,7 @@
 use drs_backend::{BackendError, JobStore, Wait};
 use drs_model::{
     Consistency, Fault, FaultClass, FaultCode, HypervisorKind, Job, JobId, JobKind, JobSpec, Phase,
-    PointId, PointState, Progress, Resource, StepRecord, Timestamp, VmRef,
+    PointId, PointState, Progress, Resource, StepRecord, Timestamp, VmForm, VmRef,
 };
 use drs_runtime::clock;
 use drs_vault::{Listing, StoredPoint, VaultError};
@@ -40,7 +40,10 @@ pub(crate) struct JobView {
 /// What a parked job waits for.
 #[derive(Debug, Serialize)]
 pub(crate) struct WaitView {
+    /// As the store names it, for example `vm:dc1/web1`.
     pub resource: String,
+    #[serde(skip)]
+    worded: String,
     pub holders: Vec<JobId>,
     /// Those holders that wait for a decision: they hold it until a person decides.
     pub undecided: Vec<JobId>,
@@ -61,7 +64,8 @@ impl WaitView {
                 undecided.push(*holder);
             }
         }
-        Ok(Some(Self { resource: worded(&resource), holders, undecided, position, waiters }))
+        let (worded, resource) = (worded(&resource), resource.to_string());
+        Ok(Some(Self { resource, worded, holders, undecided, position, waiters }))
     }
 
     /// In words: who holds what is needed, and the place in the line.
@@ -73,7 +77,7 @@ impl WaitView {
         };
         let mut text = format!(
             "waits for {}, {held}; position {} of {}",
-            self.resource, self.position, self.waiters
+            self.worded, self.position, self.waiters
         );
         for id in &self.undecided {
             text.push_str(&format!("; job {id} waits for a decision: {}", way_out(*id)));
@@ -175,6 +179,7 @@ pub(crate) struct PointView {
     pub consistent_at: Timestamp,
     pub completed_at: Timestamp,
     pub consistency: Consistency,
+    pub form: VmForm,
     pub disks: usize,
     pub size_bytes: u64,
     pub stored_bytes: u64,
@@ -198,6 +203,7 @@ impl From<&StoredPoint> for PointView {
             consistent_at: manifest.consistent_at,
             completed_at: manifest.completed_at,
             consistency: manifest.consistency,
+            form: manifest.spec.form,
             disks: manifest.disks.len(),
             size_bytes: manifest.size_bytes(),
             stored_bytes: manifest.stored_bytes(),

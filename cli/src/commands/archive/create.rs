@@ -2,26 +2,32 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use drs_runtime::clock;
+use drs_runtime::{Shutdown, clock};
 use drs_vma::compression::Packer;
 use drs_vma::{Compression, Content, RawDisk, VmaError};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::failure::{failed, file_failed};
+use super::failure::{file_failed, not_made};
 use super::progress::Bar;
+use super::source::go_on;
 use crate::args::archive::DiskFile;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
-use crate::output::{Output, units};
+use crate::output::{Output, plain, units};
+
+/// Bytes written at once.
+const BUFFER: usize = 1 << 20;
 
 pub(super) fn run(
     output: Output,
     file: &Path,
     configs: Vec<PathBuf>,
     disks: Vec<DiskFile>,
+    stop: &Shutdown,
 ) -> Outcome<Exit> {
     let content = Content {
         uuid: *Uuid::now_v7().as_bytes(),
@@ -30,32 +36,33 @@ pub(super) fn run(
         disks: disks.into_iter().map(|disk| RawDisk { name: disk.name, path: disk.path }).collect(),
     };
     if file == Path::new("-") {
-        return to_standard_output(output, &content);
+        return to_standard_output(output, &content, stop);
     }
     let compression = wanted(file)?;
     let partial = Partial::create(file)?;
-    let bytes = write(output, &partial, compression, &content)?;
+    let bytes = write(output, &partial, compression, &content, stop)?;
     partial.complete(file)?;
-    let document = json!({ "archive": file, "size_bytes": bytes });
-    output.answer(&document, || {
-        format!("made {}, {} of archive", file.display(), units::bytes(bytes))
-    })?;
+    let name = file.display().to_string();
+    let document = json!({ "archive": name, "size_bytes": bytes });
+    output.answer(&document, || format!("made {}, {}", plain(&name), units::bytes(bytes)))?;
     Ok(Exit::Success)
 }
 
-fn to_standard_output(output: Output, content: &Content) -> Outcome<Exit> {
-    if io::stdout().is_terminal() {
+fn to_standard_output(output: Output, content: &Content, stop: &Shutdown) -> Outcome<Exit> {
+    const NAME: &str = "standard output";
+    let stdout = io::stdout();
+    if stdout.is_terminal() {
         return Err(Failure::invalid(
             "an archive is not written to a terminal",
-            "Send it to a file or a program: `drs archive create - ... | ssh node qmrestore - 112`.",
+            "Send it to a program: `drs archive create - ... | ssh node qmrestore - 112`.",
         ));
     }
-    let out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-    let mut bar = Bar::new(output, "create");
-    let made = drs_vma::create(out, content, |progress| bar.show(progress));
-    bar.end();
-    let (mut out, _) = made.map_err(|error| failed("standard output", &error))?;
-    out.flush().map_err(|error| file_failed(Path::new("standard output"), &error))?;
+    let io_bad = |error: io::Error| file_failed(Path::new(NAME), &error);
+    let file = File::from(stdout.as_fd().try_clone_to_owned().map_err(io_bad)?);
+    let bar = Bar::new(output, "create");
+    let (mut out, _) = drs_vma::create(buffered(file, stop), content, |at| bar.show(at))
+        .map_err(|error| not_made(NAME, &error))?;
+    out.flush().map_err(io_bad)?;
     Ok(Exit::Success)
 }
 
@@ -78,31 +85,50 @@ fn write(
     partial: &Partial,
     compression: Compression,
     content: &Content,
+    stop: &Shutdown,
 ) -> Outcome<u64> {
     let name = partial.path.display().to_string();
-    let bad = |error: &VmaError| failed(&name, error);
+    let bad = |error: VmaError| not_made(&name, &error);
     let io_bad = |error: io::Error| file_failed(&partial.path, &error);
-    let out = BufWriter::with_capacity(1 << 20, partial.file.try_clone().map_err(io_bad)?);
-    let mut bar = Bar::new(output, "create");
-    let mut show = |progress| bar.show(progress);
+    let out = buffered(partial.file.try_clone().map_err(io_bad)?, stop);
+    let bar = Bar::new(output, "create");
     let mut out = if compression == Compression::Zstd {
         let packer = Packer::new(out).map_err(io_bad)?;
-        let (packer, _) = drs_vma::create(packer, content, &mut show).map_err(|e| bad(&e))?;
+        let (packer, _) = drs_vma::create(packer, content, |at| bar.show(at)).map_err(bad)?;
         packer.finish().map_err(io_bad)?
     } else {
-        drs_vma::create(out, content, &mut show).map_err(|error| bad(&error))?.0
+        drs_vma::create(out, content, |at| bar.show(at)).map_err(bad)?.0
     };
-    bar.end();
     out.flush().map_err(io_bad)?;
     partial.file.sync_all().map_err(io_bad)?;
     Ok(partial.file.metadata().map_err(io_bad)?.len())
+}
+
+fn buffered(file: File, stop: &Shutdown) -> BufWriter<Stoppable> {
+    BufWriter::with_capacity(BUFFER, Stoppable { file, stop: stop.clone() })
+}
+
+/// A file that is written until the user interrupts.
+struct Stoppable {
+    file: File,
+    stop: Shutdown,
+}
+
+impl Write for Stoppable {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        go_on(&self.stop)?;
+        self.file.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 /// The archive until it is complete: under another name, and removed when anything fails.
 struct Partial {
     path: PathBuf,
     file: File,
-    complete: bool,
 }
 
 impl Partial {
@@ -110,26 +136,31 @@ impl Partial {
         if file.symlink_metadata().is_ok() {
             return Err(file_failed(file, &io::ErrorKind::AlreadyExists.into()));
         }
-        let mut path = file.as_os_str().to_owned();
-        path.push(".partial");
-        let path = PathBuf::from(path);
+        let path = file.with_added_extension("partial");
         let file = File::create_new(&path).map_err(|error| file_failed(&path, &error))?;
-        Ok(Self { path, file, complete: false })
+        Ok(Self { path, file })
     }
 
-    /// Gives it its name, unless that was taken meanwhile.
-    fn complete(mut self, name: &Path) -> Outcome<()> {
-        fs::hard_link(&self.path, name).map_err(|error| file_failed(name, &error))?;
-        self.complete = true;
-        fs::remove_file(&self.path).map_err(|error| file_failed(&self.path, &error))
+    /// Gives it its name, unless that was taken meanwhile; dropping takes the other one.
+    fn complete(self, name: &Path) -> Outcome<()> {
+        use io::ErrorKind::{PermissionDenied, Unsupported};
+        let named = match fs::hard_link(&self.path, name) {
+            // Not every file system has links; a name that is free can be taken without one.
+            Err(error)
+                if matches!(error.kind(), PermissionDenied | Unsupported)
+                    && name.symlink_metadata().is_err() =>
+            {
+                fs::rename(&self.path, name)
+            }
+            linked => linked,
+        };
+        named.map_err(|error| file_failed(name, &error))
     }
 }
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.complete {
-            // The failure that led here is told; what cannot be removed still has its telling name.
-            fs::remove_file(&self.path).unwrap_or_default();
-        }
+        // The failure that led here is told; what cannot be removed still has its telling name.
+        fs::remove_file(&self.path).unwrap_or_default();
     }
 }

@@ -72,10 +72,10 @@ impl ArchiveView {
     }
 
     pub(super) fn text(&self) -> String {
-        let configs = self.configs.iter().fold(
-            Table::new(["CONFIGURATION", "SIZE"]),
-            |table, config| table.row([plain(&config.name), units::bytes(config.size_bytes as u64)]),
-        );
+        let configs =
+            self.configs.iter().fold(Table::new(["CONFIGURATION", "SIZE"]), |table, config| {
+                table.row([plain(&config.name), units::bytes(config.size_bytes as u64)])
+            });
         let disks = self.disks.iter().fold(Table::new(["DISK", "ID", "SIZE"]), |table, disk| {
             table.row([plain(&disk.name), disk.id.to_string(), units::bytes(disk.size_bytes)])
         });
@@ -142,18 +142,24 @@ pub(super) struct ExtractView {
     #[serde(flatten)]
     archive: ArchiveView,
     directory: String,
+    /// Names of the files in it.
+    files: Vec<String>,
 }
 
 impl ExtractView {
     pub(super) fn of(source: &Source, header: &Header, directory: &Path) -> Self {
-        let directory = directory.display().to_string();
-        Self { archive: ArchiveView::of(source, header), directory }
+        let disks = header.devices.iter().map(|disk| format!("disk-{}.raw", disk.name));
+        let configs = header.configs.iter().map(|config| config.name.clone());
+        Self {
+            archive: ArchiveView::of(source, header),
+            directory: directory.display().to_string(),
+            files: disks.chain(configs).collect(),
+        }
     }
 
     pub(super) fn text(&self) -> String {
-        let files = self.archive.disks.iter().map(|disk| format!("disk-{}.raw", disk.name));
-        let files = files.chain(self.archive.configs.iter().map(|config| config.name.clone()));
-        let files: String = files.map(|file| format!("\n  {}", plain(&file))).collect();
-        format!("extracted {} into {}:{files}", plain(&self.archive.archive), self.directory)
+        let files: String = self.files.iter().map(|file| format!("\n  {}", plain(file))).collect();
+        let (archive, directory) = (plain(&self.archive.archive), plain(&self.directory));
+        format!("extracted {archive} into {directory}:{files}")
     }
 }
