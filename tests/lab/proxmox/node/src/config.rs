@@ -194,7 +194,8 @@ pub(crate) fn size_bytes(text: &str) -> Option<u64> {
     text.trim_end_matches(char::is_alphabetic).parse::<u64>().ok().map(|number| number << shift)
 }
 
-fn encoded(text: &str) -> String {
+/// Text on one line, as descriptions are kept and printed.
+pub(crate) fn encoded(text: &str) -> String {
     let one = |byte: u8| match byte {
         b'%' | b':' | 0..=31 | 127.. => format!("%{byte:02X}"),
         _ => char::from(byte).to_string(),

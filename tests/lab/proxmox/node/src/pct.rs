@@ -157,6 +157,6 @@ pub(crate) fn destroy(
 }
 
 fn remove_volumes(node: &Node, config: &Config) -> Done {
-    let volumes = config.mount_points().into_iter().filter(|(_, volume)| volume.is_stored());
-    volumes.map(|(_, volume)| storage::remove(node, Kind::Lxc, &volume.id)).collect()
+    let mut volumes = config.mount_points().into_iter().filter(|(_, volume)| volume.is_stored());
+    volumes.try_for_each(|(_, volume)| storage::remove(node, Kind::Lxc, &volume.id))
 }

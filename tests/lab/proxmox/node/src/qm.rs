@@ -4,7 +4,7 @@ mod change;
 mod power;
 
 use crate::arguments::{self, Arguments, Takes};
-use crate::config::{Config, size_bytes};
+use crate::config::{Config, encoded, size_bytes};
 use crate::failure::{Done, Failure};
 use crate::guests::{self, Guest, Kind};
 use crate::machine::Machine;
@@ -107,8 +107,7 @@ fn config(node: &Node, args: &[String]) -> Done {
 pub(crate) fn print_config(config: &Config) {
     let mut values = config.values.clone();
     if let Some(description) = config.description() {
-        let encoded = description.replace('%', "%25").replace('\n', "%0A");
-        values.insert("description".to_owned(), encoded);
+        values.insert("description".to_owned(), encoded(&description));
     }
     for (key, value) in values {
         println!("{key}: {value}");

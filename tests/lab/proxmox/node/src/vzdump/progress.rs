@@ -141,7 +141,7 @@ fn duration(seconds: u64) -> String {
             text += &format!("{count}{letter} ");
         }
     }
-    if seconds % 60 > 0 || text.is_empty() {
+    if !seconds.is_multiple_of(60) || text.is_empty() {
         text += &format!("{}s", seconds % 60);
     }
     text.trim_end().to_owned()

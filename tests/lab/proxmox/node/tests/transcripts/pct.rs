@@ -16,7 +16,7 @@ fn with_backups() -> Scratch {
     {
         let ended = node.run(&["vzdump", id, "--compress", compress, "--storage", "local"]);
         assert_eq!(ended.code, 0, "{}{}", ended.out(), ended.stderr);
-        let made = node.file(&node.archive(ending)[1..]);
+        let made = node.file(node.archive(ending));
         fs::rename(made, node.file(&format!("var/lib/vz/dump/{name}"))).expect("renamed");
     }
     node

@@ -14,7 +14,7 @@ fn with_backup() -> Scratch {
     let node = Scratch::new();
     let ended = node.run(&["vzdump", "112", "--storage", "local", "--compress", "zstd"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let made = node.file(&node.archive(".vma.zst")[1..]);
+    let made = node.file(node.archive(".vma.zst"));
     fs::rename(made, node.file(&format!("var/lib/vz/dump/{VMA_ZST}"))).expect("renamed");
     node
 }

@@ -119,8 +119,9 @@ impl Scratch {
         scratch
     }
 
-    pub(crate) fn file(&self, path: &str) -> PathBuf {
-        self.root.path().join(path)
+    /// Where a file of the node lies, whether or not the path begins at its root.
+    pub(crate) fn file(&self, path: impl AsRef<str>) -> PathBuf {
+        self.root.path().join(path.as_ref().trim_start_matches('/'))
     }
 
     pub(crate) fn write(&self, path: &str, text: &str) {

@@ -59,11 +59,8 @@ fn a_running_vm_with_notes_and_protection() {
     let argv = [&argv[..], &["--notes-template", notes, "--protected", "1"]].concat();
     node.holds_as("vzdump-running-gzip", &argv);
     let archive = node.archive(".vma.gz");
-    assert_eq!(
-        node.read(&format!("{}.notes", &archive[1..])),
-        "web-112 on pve1 (standalone node, 112)"
-    );
-    assert!(node.file(&format!("{}.protected", &archive[1..])).exists());
+    assert_eq!(node.read(&format!("{}.notes", archive)), "web-112 on pve1 (standalone node, 112)");
+    assert!(node.file(&format!("{}.protected", archive)).exists());
 }
 
 #[test]
@@ -203,7 +200,7 @@ fn hooks_are_called_and_may_fail() {
     node.holds("vzdump-hook");
     hook("root/hookfail.sh", "#!/bin/sh\n[ \"$1\" != backup-end ] || exit 3\n");
     // Names have a resolution of one second.
-    fs::remove_file(node.file(&node.archive(".vma")[1..])).expect("removed");
+    fs::remove_file(node.file(node.archive(".vma"))).expect("removed");
     node.holds("vzdump-hook-fails");
     assert!(node.archive(".vma").contains("112"), "the archive is complete all the same");
 }
@@ -324,7 +321,7 @@ fn containers() {
     node.holds_as("vzdump-lxc-unpriv", &[&argv[..], &excludes].concat());
     let listing = Command::new("tar")
         .arg("-tf")
-        .arg(node.file(&node.archive(".tar.gz")[1..]))
+        .arg(node.file(node.archive(".tar.gz")))
         .output()
         .expect("tar runs");
     let names = String::from_utf8_lossy(&listing.stdout).into_owned();
