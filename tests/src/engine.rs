@@ -120,7 +120,9 @@ impl Installation {
             key_file: None,
             host_keys: Vec::new(),
             image_dir: None,
+            dump_dir: None,
             slots,
+            bytes_per_second: None,
         };
         Ok(self.backend.catalog.add_host(&host).await?)
     }
@@ -147,7 +149,7 @@ impl Installation {
     /// # Errors
     /// As [`Installation::submit`].
     pub async fn submit_backup(&self, key: &str, vm: &str) -> Result<JobId> {
-        self.submit(key, JobSpec::Backup { vm: vm.parse()? }).await
+        self.submit(key, JobSpec::backup(vm.parse()?)).await
     }
 
     /// A job as it stands.
@@ -275,7 +277,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    fn start(installation: &Installation, config: WorkerConfig) -> Result<Self> {
+    fn start(installation: &Installation, mut config: WorkerConfig) -> Result<Self> {
+        config.spool = installation.dir.path().join("spool");
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name(&config.name)

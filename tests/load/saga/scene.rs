@@ -22,6 +22,11 @@ impl Scene {
         self.0.get(name).map(|(id, _)| id.as_str())
     }
 
+    /// Whether that very VM is there, under whatever name.
+    pub(super) fn has(&self, id: &str) -> bool {
+        self.power_of(id).is_some()
+    }
+
     fn power(&self, name: &VmName) -> Option<PowerState> {
         self.0.get(name).map(|(_, power)| *power)
     }
@@ -43,8 +48,8 @@ impl Scene {
         policy: ReplacePolicy,
         what: &str,
     ) {
-        let count = |destroyed| before.0.len() + usize::from(!destroyed);
-        assert_eq!(self.0.len(), count(policy.destroys()), "{what}: {self:?}");
+        let expected = before.0.len() + usize::from(!policy.destroys());
+        assert_eq!(self.0.len(), expected, "{what}: {self:?}");
         let old = before.id(name).expect("the VM that is replaced");
         match policy {
             ReplacePolicy::Keep => {

@@ -160,12 +160,15 @@ impl Trial {
         }
         let target = self.target()?.vm.name;
         match (self.kind.policy(), before.id(&target)) {
-            (Some(policy), Some(_)) if is_done(job, "destroy") => {
-                after.demand_replaced(before, &target, policy, &what);
-            }
-            (Some(policy), Some(_)) if policy.takes_place() => {
+            // Behind the proof the old VM may stay, off, when it could not be destroyed.
+            (Some(policy), Some(old)) if policy.takes_place() && after.has(old) => {
                 assert!(is_done(job, "prove"), "{what}");
+                assert!(!policy.destroys() || !is_done(job, "destroy"), "{what}");
                 after.demand_replaced(before, &target, ReplacePolicy::StopAndKeep, &what);
+            }
+            (Some(policy), Some(_)) => {
+                assert!(is_done(job, "prove") || !policy.takes_place(), "{what}");
+                after.demand_replaced(before, &target, policy, &what);
             }
             _ => assert_eq!(after.new_since(before).len(), 1, "{what}"),
         }

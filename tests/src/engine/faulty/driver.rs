@@ -5,9 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use drs_hypervisor::{
     Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
-    ImportPlan, ImportRequest, Staging, VmDescription,
+    ImportPlan, ImportRequest, VmDescription,
 };
-use drs_model::{Fault, Grip, HypervisorKind, JobId, PowerAction, PowerState, VmName, VmSummary};
+use drs_model::{
+    Fault, Grip, HypervisorKind, JobId, Piece, PowerAction, PowerState, VmName, VmSummary,
+};
 use drs_transport::{Argv, HostGuard};
 
 use super::FaultPlan;
@@ -98,7 +100,8 @@ impl Driver for FaultyDriver {
         grip: &Grip,
         plan: &ImportPlan,
     ) -> Result<Box<dyn ContentSink>, DriverError> {
-        self.plan.call("write", self.driver.write(grip, plan)).await
+        let sink = self.plan.call("write", self.driver.write(grip, plan)).await?;
+        Ok(Box::new(FaultySink { sink, plan: self.plan.clone() }))
     }
 
     fn check_command(&self, plan: &ImportPlan) -> Option<Argv> {
@@ -127,8 +130,20 @@ impl Driver for FaultyDriver {
     async fn remove_import(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
         self.plan.twice("remove_import", || self.driver.remove_import(grip, plan)).await
     }
+}
 
-    fn staging(&self) -> Option<&dyn Staging> {
-        self.driver.staging()
+struct FaultySink {
+    sink: Box<dyn ContentSink>,
+    plan: FaultPlan,
+}
+
+#[async_trait]
+impl ContentSink for FaultySink {
+    async fn write(&mut self, piece: Piece) -> Result<(), DriverError> {
+        self.sink.write(piece).await
+    }
+
+    async fn finish(self: Box<Self>) -> Result<(), DriverError> {
+        self.plan.call("finish_write", self.sink.finish()).await
     }
 }

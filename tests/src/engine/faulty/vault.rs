@@ -72,7 +72,7 @@ impl PointWriter for FaultyPoint {
     async fn disk(
         &mut self,
         disk: &str,
-        size_bytes: u64,
+        size_bytes: Option<u64>,
     ) -> Result<Box<dyn DiskWriter>, VaultError> {
         let writer = self.plan.call("disk", self.writer.disk(disk, size_bytes)).await?;
         Ok(Box::new(FaultyDisk { writer, plan: self.plan.clone() }))
