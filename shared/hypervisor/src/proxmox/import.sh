@@ -192,7 +192,10 @@ restore() {
         mkfifo -m 600 "$folder/pipe" && : >"$folder/output" || exit 1
     printf 'READY\n'
     run_tool "$@" <"$folder/pipe" >>"$folder/output" 2>"$folder/errors" && return
-    { tail -n 2 "$folder/output" && tail -n 5 "$folder/errors"; } >&2
+    {
+        grep -E '^(vma|tar): ' "$folder/output" | tail -n 1
+        tail -n 2 "$folder/errors"
+    } >&2
     exit 1
 }
 

@@ -3,6 +3,8 @@
 #   power.sh start|resume|shutdown|stop JOB ORDER TOOL VMID SECONDS
 #
 # SECONDS are those that a guest has to shut down in.
+#
+# The KVM of a guest that is started lives on: it must not inherit the turn (descriptor 6).
 take_turn "$2" "$3"
 case $1 in
 shutdown) exec "$4" shutdown "$5" --timeout "$6" ;;
@@ -12,5 +14,5 @@ stop)
     [ "$state" != 'status: stopped' ] || exit 0
     exec "$4" stop "$5"
     ;;
-*) exec "$4" "$1" "$5" ;;
+*) "$4" "$1" "$5" 6>&- ;;
 esac

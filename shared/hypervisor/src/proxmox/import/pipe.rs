@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use drs_model::{Grip, Host, Piece, VmRef};
 use drs_transport::{Argv, BoxStream, Output as Left, Spawned};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_util::io::SyncIoBridge;
 
@@ -35,10 +36,32 @@ const RESTORE: &str = "the restore";
 
 const FEED: &str = r#"exec cat >"$1""#;
 
-impl Output for SyncIoBridge<BoxStream> {
+/// The way into the pipe.
+struct Inlet {
+    stream: SyncIoBridge<BoxStream>,
+    exit: oneshot::Receiver<(i32, String)>,
+}
+
+impl Write for Inlet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+impl Output for Inlet {
+    /// The channel stays open until the host has passed on the last byte: closing it drops what is
+    /// still on its way.
     fn complete(mut self) -> io::Result<()> {
         self.flush()?;
-        self.shutdown()
+        self.stream.shutdown()?;
+        match self.exit.blocking_recv() {
+            Ok((0, _)) => Ok(()),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
     }
 }
 
@@ -46,16 +69,11 @@ impl Output for SyncIoBridge<BoxStream> {
 pub(super) struct Restoring {
     /// Nobody, once it has failed.
     feed: Option<Feed>,
-    /// Keeps the channel's end in hand; the tool tells whether all was well.
-    _fed: Ending,
     /// Nobody, once it was asked why it failed.
     restore: Option<Spawned>,
     host: Host,
     vm: VmRef,
 }
-
-/// How a command ends.
-type Ending = tokio::sync::oneshot::Receiver<(i32, String)>;
 
 impl ProxmoxDriver {
     pub(super) async fn open_pipe(
@@ -81,16 +99,10 @@ impl ProxmoxDriver {
         let pipe = format!("{}/pipe", self.import_dir(grip));
         let Spawned { stream, exit } =
             self.remote.spawn(&script(FEED, "drs-feed").arg(pipe)).await?;
-        let feed = Feed::start(layout, SyncIoBridge::new(stream));
+        let feed = Feed::start(layout, Inlet { stream: SyncIoBridge::new(stream), exit });
         let name = plan.made_as.clone();
         let vm = VmRef { host: grip.vm.host.clone(), name };
-        Ok(Restoring {
-            feed: Some(feed),
-            _fed: exit,
-            restore: Some(restore),
-            host: self.host.clone(),
-            vm,
-        })
+        Ok(Restoring { feed: Some(feed), restore: Some(restore), host: self.host.clone(), vm })
     }
 }
 
