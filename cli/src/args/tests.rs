@@ -108,7 +108,7 @@ fn what_makes_no_sense_is_refused_with_the_rule() {
         ("pair add p --source a/b --target c --network br0", "OLD=NEW"),
         ("host add h --address a --site s --slots 65", "65 is not in 1..=64"),
         ("host add h --address a --site s --accept-key MD5:aa", "SHA256:"),
-        ("host add h --address a --site s --driver xen", "libvirt, simulated"),
+        ("host add h --address a --site s --driver xen", "libvirt, proxmox, simulated"),
         ("job list --state asleep", "needs_operator"),
         ("host edit dc1", "--bandwidth <RATE>"),
         ("host edit dc1 --dump-dir srv", "begins with /"),

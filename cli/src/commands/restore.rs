@@ -2,8 +2,8 @@
 
 use drs_hypervisor::{ImportPlan, ImportRequest, PlannedDisk};
 use drs_model::{
-    Fault, FaultCode, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget,
-    Transfer, VmForm, VmRef,
+    Fault, FaultCode, JobId, JobSpec, RecoveryPoint, ReplicationPair, RestoreTarget, Transfer,
+    VmForm, VmRef,
 };
 use drs_vault::{StoredPoint, Vault};
 use serde::Serialize;
@@ -171,7 +171,7 @@ pub(super) fn made(target: &RestoreTarget, plan: &ImportPlan) -> VmRef {
     VmRef { host: target.vm.host.clone(), name: plan.name.clone() }
 }
 
-/// A plan as a person reads it: disks, what becomes of a VM that is there, and remarks.
+/// A plan as a person reads it: disks, and remarks; what becomes of a VM that is there is among them.
 pub(super) fn plan_text(target: &RestoreTarget, plan: &ImportPlan) -> String {
     let what = match plan.form {
         VmForm::Machine => "DISK",
@@ -183,26 +183,13 @@ pub(super) fn plan_text(target: &RestoreTarget, plan: &ImportPlan) -> String {
         table.row([disk.name.clone(), size, disk.format.clone(), disk.path.clone()])
     };
     let mut text = format!("{}\n", plan.disks.iter().fold(headings, row));
-    if let Some(old) = &plan.replaces {
-        let fate = match old.policy {
-            ReplacePolicy::Keep => "stays as it is".to_owned(),
-            ReplacePolicy::StopAndKeep => {
-                format!("is shut down when the new VM is ready, and kept as {}", old.aside)
-            }
-            ReplacePolicy::DestroyAfterProof => {
-                "is shut down when the new VM is ready, and destroyed when that has proven itself"
-                    .to_owned()
-            }
-            ReplacePolicy::RefreshCopy => {
-                "is a copy of ours: it is destroyed when the new VM has proven itself".to_owned()
-            }
-        };
-        text.push_str(&format!("- {} is there already and {fate}\n", old.name));
-    }
-    let then = if target.start { "it is started" } else { "it is not started" };
-    text.push_str(&format!("- {then}\n"));
     for remark in &plan.remarks {
         text.push_str(&format!("- {}\n", plain(remark)));
     }
+    if let Some(old) = plan.displaced().filter(|old| old.running) {
+        text.push_str(&format!("- {} runs: it is shut down when the new VM is ready\n", old.name));
+    }
+    let then = if target.start { "it is started" } else { "it is not started" };
+    text.push_str(&format!("- {then}\n"));
     text
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests start the product and their servers")]
 
 use std::fs::File;
+use std::io::{PipeWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -76,6 +77,16 @@ fn read(path: &Path) -> String {
     std::fs::read_to_string(path).expect("the command's output")
 }
 
+fn ran(command: &mut Command) -> Ran {
+    let output = command.stderr(Stdio::piped()).spawn().and_then(Child::wait_with_output);
+    let output = output.expect("drs starts");
+    Ran {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).expect("text"),
+        stderr: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
 /// A command of this machine, for the tests' own servers and keys.
 pub(crate) fn local(program: &str) -> Command {
     Command::new(program)
@@ -119,7 +130,7 @@ impl Bench {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = local(env!("CARGO_BIN_EXE_drs"));
         command.env_clear().env("TZ", "UTC").arg("--data-dir").arg(self.data_dir()).args(words);
-        command.stdin(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         command
     }
 
@@ -129,12 +140,31 @@ impl Bench {
     }
 
     pub(crate) fn run_words(&self, words: &[&str]) -> Ran {
-        let output = self.command(words).output().expect("drs starts");
-        Ran {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).expect("text"),
-            stderr: String::from_utf8(output.stderr).expect("text"),
-        }
+        ran(&mut self.command(words))
+    }
+
+    /// As [`Bench::run`], with a file's content coming through a pipe as standard input.
+    pub(crate) fn fed(&self, line: &str, input: &Path) -> Ran {
+        let words = line.split(' ').collect::<Vec<_>>();
+        let mut cat = local("cat").arg(input).stdout(Stdio::piped()).spawn().expect("cat starts");
+        let pipe = cat.stdout.take().expect("a pipe");
+        let ran = ran(self.command(&words).stdin(pipe));
+        cat.wait().expect("cat ends");
+        ran
+    }
+
+    /// As [`Bench::run`], with standard output going to a file.
+    pub(crate) fn into_file(&self, line: &str, file: &Path) -> Ran {
+        let words = line.split(' ').collect::<Vec<_>>();
+        ran(self.command(&words).stdout(File::create(file).expect("a file")))
+    }
+
+    /// As [`Bench::run`], with nobody at the other end of standard output.
+    pub(crate) fn unheard(&self, line: &str) -> Ran {
+        let words = line.split(' ').collect::<Vec<_>>();
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        ran(self.command(&words).stdout(writer))
     }
 
     /// Runs a command that succeeds.
@@ -161,6 +191,19 @@ impl Bench {
 
     /// Starts a command and goes on.
     pub(crate) fn start(&self, line: &str) -> Running {
+        self.start_with(line, Stdio::null())
+    }
+
+    /// As [`Bench::start`], with a pipe as standard input that has this content and stays open as
+    /// long as what is returned beside the command.
+    pub(crate) fn start_fed(&self, line: &str, input: &[u8]) -> (Running, PipeWriter) {
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let running = self.start_with(line, reader.into());
+        writer.write_all(input).expect("it reads");
+        (running, writer)
+    }
+
+    fn start_with(&self, line: &str, stdin: Stdio) -> Running {
         let number = std::fs::read_dir(self.folder()).expect("a folder").count();
         let (stdout, stderr) = (
             self.folder().join(format!("{number}.stdout")),
@@ -168,6 +211,7 @@ impl Bench {
         );
         let child = self
             .command(&line.split(' ').collect::<Vec<_>>())
+            .stdin(stdin)
             .stdout(File::create(&stdout).expect("a file"))
             .stderr(File::create(&stderr).expect("a file"))
             .spawn()

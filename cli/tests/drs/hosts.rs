@@ -126,3 +126,65 @@ fn a_host_that_does_not_answer_is_5_and_is_not_added() {
     bench.fails("host add dc1 --driver simulated --address vms=x --site dc", 2, "invalid_input");
     assert_eq!(hosts(&bench), Some(0));
 }
+
+#[test]
+fn how_a_host_and_a_site_are_used_can_be_changed() {
+    let bench = Bench::new("vms=1,backup_ms=100");
+    let host = |bench: &Bench| bench.json("host list")[0].clone();
+    let before = host(&bench);
+    bench.ok("host edit lab --bandwidth 50M --slots 4");
+    let edited = host(&bench);
+    assert_eq!((&edited["slots"], &edited["bytes_per_second"]), (&4.into(), &(50 << 20).into()));
+    assert_eq!(edited["address"], before["address"], "what is not named stays");
+    assert!(bench.ok("host list").stdout.contains("50.0 MiB/s"));
+    bench.ok("backup lab/vm-001");
+    bench.ok("host edit lab --bandwidth none --slots 2");
+    assert_eq!(host(&bench), before);
+    bench.ok("host edit lab --address vms=3");
+    assert_eq!(bench.json("vm list lab").as_array().map(Vec::len), Some(3));
+    bench.fails("host edit lab --address vms=x", 2, "invalid_input");
+    bench.fails("host edit lab", 2, "invalid_input");
+    bench.fails("host edit nowhere --slots 1", 3, "host_not_found");
+    bench.fails("host edit lab --dump-dir /srv/dump", 2, "invalid_input");
+
+    bench.ok("site edit dc --bandwidth 100M");
+    bench.ok("site edit spare --bandwidth 1G");
+    let sites = bench.json("site list");
+    let limit = |at: usize| (sites[at]["name"].clone(), sites[at]["bytes_per_second"].clone());
+    assert_eq!(limit(0), ("dc".into(), (100 << 20).into()));
+    assert_eq!(limit(1), ("rc".into(), serde_json::Value::Null));
+    assert_eq!(limit(2), ("spare".into(), (1 << 30).into()));
+    bench.ok("site edit dc --bandwidth none");
+    assert_eq!(bench.json("site list")[0]["bytes_per_second"], serde_json::Value::Null);
+}
+
+#[test]
+fn disks_go_where_the_driver_can_put_them() {
+    let bench = Bench::bare();
+    bench.ok("init");
+    new_key(&bench.folder().join("id"));
+    let key = bench.folder().join("id");
+    let add = |rest: &str| {
+        format!("host add h --address 127.0.0.1:1 --site dc --key {} {rest}", key.display())
+    };
+    let told = bench.fails(&add("--driver proxmox --images /srv/images"), 2, "invalid_input");
+    assert!(told.contains("into a storage, not a folder") && told.contains("local-lvm"), "{told}");
+    let told = bench.fails(&add("--images local-lvm"), 2, "invalid_input");
+    assert!(told.contains("/var/lib/libvirt/images"), "{told}");
+    let told = bench.fails(&add("--dump-dir /srv/dump"), 2, "invalid_input");
+    assert!(told.contains("staged on Proxmox VE alone"), "{told}");
+    assert_eq!(hosts(&bench), Some(0));
+}
+
+#[test]
+fn the_command_that_accepts_a_key_names_every_option() {
+    let bench = Bench::bare();
+    bench.ok("init");
+    let sshd = Sshd::start(&bench);
+    let options =
+        "--images local-lvm --driver proxmox --dump-dir /srv/dump --bandwidth 52428800 --slots 5";
+    let told = bench.fails(&format!("{} {options}", sshd.add("id")), 6, "host_key_unknown");
+    let command =
+        format!("{} {options} --accept-key {}", sshd.add("id"), sshd.fingerprint("hostkey"));
+    assert!(told.contains(&command), "{command}\n{told}");
+}
