@@ -133,7 +133,7 @@ impl DriverError {
             Self::NotReplaceable { .. } => Fault::permanent(
                 FaultCode::AlreadyExists,
                 text,
-                "Make sure that nobody needs that VM: then shut it down or remove it, or choose another target name (`drs pair edit`).",
+                "Make sure that nobody needs that VM: then shut it down or remove it, say with `--replace POLICY` what becomes of it, or choose another target name (`drs pair edit`).",
             ),
             Self::Busy { .. } => Fault::new(
                 FaultClass::Busy,
