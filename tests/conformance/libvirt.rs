@@ -82,10 +82,24 @@ impl DriverFixture for Hosts {
 
     async fn leftovers(&self, vm: &VmRef) -> Vec<String> {
         let (lab, vm) = (self.lab, vm.clone());
-        spawn_blocking(move || lab.leftovers(vm.host.as_str(), vm.name.as_str()))
-            .await
-            .expect("the host was looked at")
+        let look = move || {
+            let (host, name) = (vm.host.as_str(), vm.name.as_str());
+            let mut left = lab.leftovers(host, name);
+            left.extend(stray_disks(lab, host, name));
+            left
+        };
+        spawn_blocking(look).await.expect("the host was looked at")
     }
+}
+
+/// Images that were made for a VM of that name, or in its place, and belong to no VM.
+fn stray_disks(lab: &Lab, host: &str, vm: &str) -> Vec<String> {
+    let vms = lab.ssh(host, &["virsh", "-q", "list", "--all", "--name"]);
+    let disks = |vm: &str| lab.ssh(host, &["virsh", "-q", "domblklist", vm]);
+    let used: String = vms.lines().filter(|name| !name.is_empty()).map(disks).collect();
+    let files = lab.ssh(host, &["ls", "-A", lab.of_host("IMAGES", host)]);
+    let made_for = |file: &&str| file.starts_with(&format!("{vm}-")) && !used.contains(*file);
+    files.lines().filter(made_for).map(str::to_owned).collect()
 }
 
 impl Drop for Hosts {

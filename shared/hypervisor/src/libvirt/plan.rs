@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drs_model::{DiskContent, HypervisorKind, JobId, PowerState, RestoreTarget, VmForm};
+use drs_model::{DiskContent, HypervisorKind, JobId, PowerState, RestoreTarget, VmForm, VmRef};
 use drs_transport::Argv;
 
 use super::domain::{self, Facts, Wanted};
@@ -77,6 +77,9 @@ impl LibvirtDriver {
             }),
         };
         let replacement = replacement::decide(job, &target.vm, target.replace, standing)?;
+        if let Some(old) = replacement.replaces.as_ref().filter(|old| old.policy.takes_place()) {
+            self.demand_renamable(&target.vm, &old.native_id).await?;
+        }
         let aside = replacement.replaces.as_ref().map(|old| &old.aside);
         for name in [&replacement.made_as].into_iter().chain(aside) {
             let other = listed.iter().any(|vm| vm.name == name.as_str());
@@ -85,6 +88,18 @@ impl LibvirtDriver {
             }
         }
         Ok(replacement)
+    }
+
+    /// libvirt renames no VM whose memory is saved.
+    async fn demand_renamable(&self, vm: &VmRef, uuid: &str) -> Result<(), DriverError> {
+        let info = self.ask(Some(vm), "virsh dominfo", &virsh(["dominfo", uuid])).await?;
+        match parse::field(&info, "Managed save") {
+            Some("yes") => Err(DriverError::NotReplaceable {
+                vm: vm.clone(),
+                reason: "its memory is saved on the host (`virsh managedsave`), and libvirt renames no such VM".into(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn taken(&self, what: String) -> DriverError {

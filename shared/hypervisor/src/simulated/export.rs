@@ -90,7 +90,8 @@ impl HostDir {
         let chance = |what: u64| hash([settings.seed, hash_text(vm.as_str()), state.copies, what]);
         let jitter = chance(0) % (2 * settings.jitter_percent + 1);
         let length = length * (100 + jitter as u32 - settings.jitter_percent as u32) / 100;
-        let random = (chance(1) % 100 < settings.fail_percent).then(|| gone(vm, "simulated failure"));
+        let random =
+            (chance(1) % 100 < settings.fail_percent).then(|| gone(vm, "simulated failure"));
         let ordered = self.fail_on_order(step, &mut state.failures).err();
         let failure = ordered.map(|error| gone(vm, &error.to_string())).or(random);
         Pace::new(length, failure)

@@ -105,7 +105,10 @@ impl DriverFixture for Pair {
 async fn passes_the_conformance_suite() {
     let folder = folder();
     let (source, target) = (open(&folder, "dc1", QUICK), open(&folder, "rc1", QUICK));
-    source.power(&grip("off", 1, "vm-002"), &vm("vm-002"), PowerAction::Stop).await.expect("switched off");
+    source
+        .power(&grip("off", 1, "vm-002"), &vm("vm-002"), PowerAction::Stop)
+        .await
+        .expect("switched off");
     let report = exercise(&Pair { source, target, made: AtomicU32::new(1), _folder: folder }).await;
     println!("{report}");
     assert!(report.passed(), "{report}");

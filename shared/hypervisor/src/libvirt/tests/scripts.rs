@@ -1,6 +1,8 @@
 //! The scripts themselves, on a host whose `virsh` answers what a test tells it to: what libvirt says
 //! when it stalls cannot be had from a libvirt that works.
 
+mod replace;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
