@@ -66,7 +66,7 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
 enum Log {
     /// What the configuration says: the process is a server.
     AsConfigured,
-    /// Warnings alone: a person reads the command's own messages there.
+    /// Warnings alone, and not those of jobs: a person reads the command's own messages there.
     WhatMatters,
 }
 
@@ -76,7 +76,7 @@ fn open(globals: &Globals, log: Log) -> Outcome<Place> {
     let config = Config::load(&dir.config())?;
     match log {
         Log::AsConfigured => telemetry::start(&config.log.level, config.log.format),
-        Log::WhatMatters => telemetry::start("warn", LogFormat::Text),
+        Log::WhatMatters => telemetry::start("warn,drs_worker::reporter=off", LogFormat::Text),
     }
     Place::open(dir, config)
 }

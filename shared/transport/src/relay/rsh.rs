@@ -38,11 +38,19 @@ fn play(socket: &Path, argv: &[String]) -> io::Result<i32> {
         relay.write_all(argument.as_bytes())?;
     }
     relay.write_all(&frame::head(Kind::Go, 0))?;
-    let stdin = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let stdin = blocking(File::from(io::stdin().as_fd().try_clone_to_owned()?))?;
     let input = relay.try_clone()?;
     // It ends with the process. When it cannot send any more, the answer tells why.
     std::thread::spawn(move || drop(send(stdin, input)));
     receive(relay)
+}
+
+/// The same file, waiting: rsync hands its remote shell pipes that answer "try again" when they are full
+/// or empty.
+fn blocking(file: File) -> io::Result<File> {
+    let flags = rustix::fs::fcntl_getfl(&file)?;
+    rustix::fs::fcntl_setfl(&file, flags - rustix::fs::OFlags::NONBLOCK)?;
+    Ok(file)
 }
 
 /// Sends standard input up to its end, and the end.
@@ -61,7 +69,7 @@ fn send(mut from: File, mut relay: UnixStream) -> io::Result<()> {
 
 /// Writes out what the command says, up to its exit code.
 fn receive(mut relay: UnixStream) -> io::Result<i32> {
-    let mut stdout = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let mut stdout = blocking(File::from(io::stdout().as_fd().try_clone_to_owned()?))?;
     let mut content = vec![0; CONTENT_BYTES_MAX];
     loop {
         let mut head = [0; HEAD_BYTES];
