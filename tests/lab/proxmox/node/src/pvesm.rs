@@ -19,7 +19,10 @@ pub(crate) fn main(node: &Node, args: &[String]) -> Done {
     match verb.as_str() {
         "list" => list(node, word, &given),
         "path" => {
-            println!("{}", storage::path(node, word)?);
+            // A container's volume is a folder here, as on a real node with ZFS.
+            let folder = storage::folder_of(node, word)?;
+            let is_folder = node.file(&folder).is_dir();
+            println!("{}", if is_folder { folder } else { storage::path(node, word)? });
             Ok(())
         }
         "status" => status(node, given.value("storage")),

@@ -69,28 +69,22 @@ impl Sink {
             .args(args)
             .stdin(Stdio::piped())
             .stdout(file.map_or_else(Stdio::inherit, Stdio::from))
-            .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| Failure::from(error).within(program))?;
         Ok(Self::Program(child.stdin.take(), child))
     }
 
-    /// Ends the archive; what a program said is given back.
-    pub(super) fn close(self) -> Done<String> {
+    /// Ends the archive. What a program complains of is a line of the log by then.
+    pub(super) fn close(self) -> Done {
         match self {
-            Self::File(file) => file.sync_all().map(|()| String::new()).map_err(failed),
-            Self::Stdout(mut out) => out.flush().map(|()| String::new()).map_err(failed),
+            Self::File(file) => file.sync_all().map_err(failed),
+            Self::Stdout(mut out) => out.flush().map_err(failed),
             Self::Program(input, mut child) => {
                 drop(input);
-                let mut said = String::new();
-                if let Some(mut from) = child.stderr.take() {
-                    from.read_to_string(&mut said)?;
+                if child.wait()?.success() {
+                    return Ok(());
                 }
-                let status = child.wait()?;
-                if status.success() {
-                    return Ok(said);
-                }
-                Err(Failure::new(format!("{}vma_queue_write: write error - Broken pipe", said)))
+                Err(Failure::new("vma_queue_write: write error - Broken pipe"))
             }
         }
     }
