@@ -37,7 +37,9 @@ config_of() {
 }
 
 demand_free() {
-    ! found=$(config_of "$vmid") || fail 1 "VM $vmid already exists on node ${found#"$pve"/nodes/}"
+    found=$(config_of "$vmid") || return 0
+    found=${found#"$pve"/nodes/}
+    fail 1 "VM $vmid (already exists on node ${found%%/*})"
 }
 
 # Where it is if it is a guest of this node and of the kind that $tool manages.
