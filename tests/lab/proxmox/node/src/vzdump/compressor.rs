@@ -1,7 +1,7 @@
 //! The programs that compress an archive while it is written, and where the archive goes.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 
 use crate::failure::{Done, Failure, message};

@@ -125,7 +125,7 @@ fn guest(log: &mut Log<'_>, job: &Job, id: u32) -> Done {
             log.error(&format!("Backup of VM {id} failed - {failure}")).ok();
         }
         run.keep_log(log);
-        result.map_err(|failure| (failure, true).0)
+        result
     });
     if let Err(failure) = &result {
         if log.file.take().is_none() {

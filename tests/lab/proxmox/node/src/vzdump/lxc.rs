@@ -195,7 +195,7 @@ fn copy(log: &mut Log<'_>, run: &Run<'_>, tar: &mut Child) -> Done {
         })?;
         progress.pace(got as u64)?;
     }
-    sink.close().map(|_| ())
+    sink.close()
 }
 
 fn write_config(node: &Node, run: &Run<'_>, config: &Config) -> Done {

@@ -85,7 +85,7 @@ fn locked(
     run.hook(log, "post-restart", mode)?;
     run.announce(log)?;
     let blobs = blobs(log.node, run, config, &disks)?;
-    let header = header(log.node, blobs, &disks)?;
+    let header = header(blobs, &disks)?;
     if disks.is_empty() {
         diskless(log, run, &header)?;
     } else {
@@ -116,8 +116,7 @@ fn say_disks(log: &mut Log<'_>, run: &Run<'_>, config: &Config) -> Done<Vec<Disk
 }
 
 fn say_left_out(log: &mut Log<'_>, config: &Config) -> Done {
-    for (key, volume) in config.values.iter().filter(|(key, _)| key.starts_with("unused")) {
-        debug_assert!(key.starts_with("unused"));
+    for (_, volume) in config.values.iter().filter(|(key, _)| key.starts_with("unused")) {
         log.info(&format!("skip unused drive '{volume}' (not included into backup)"))?;
     }
     if config.has_snapshots() {
@@ -157,7 +156,7 @@ fn blobs(node: &Node, run: &Run<'_>, config: &Config, disks: &[Disk]) -> Done<Ve
     Ok(blobs)
 }
 
-fn header(node: &Node, configs: Vec<Blob>, disks: &[Disk]) -> Done<Header> {
+fn header(configs: Vec<Blob>, disks: &[Disk]) -> Done<Header> {
     let hex = node::new_uuid()?.replace('-', "");
     let number = u128::from_str_radix(&hex, 16).unwrap_or_default();
     let device = |(id, disk): (u8, &Disk)| Device {
@@ -165,7 +164,6 @@ fn header(node: &Node, configs: Vec<Blob>, disks: &[Disk]) -> Done<Header> {
         name: format!("drive-{}", disk.key),
         size_bytes: disk.size,
     };
-    debug_assert!(!node.name.is_empty());
     Ok(Header {
         uuid: number.to_be_bytes(),
         created_at: node::epoch(),
@@ -185,7 +183,7 @@ fn diskless(log: &mut Log<'_>, run: &Run<'_>, header: &Header) -> Done {
     ))?;
     let sink = Sink::open(&run.job.compressor, run.file(log.node)?)?;
     let writer = Writer::new(sink, header).map_err(source::words)?;
-    writer.finish().map_err(source::words)?.0.close().map(|_| ())
+    writer.finish().map_err(source::words)?.0.close()
 }
 
 fn with_disks(

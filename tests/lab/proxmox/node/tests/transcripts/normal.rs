@@ -16,11 +16,10 @@ const CUT: &[&str] = &[
     "total bytes read ",
     "space reduction ",
     "Filesystem UUID: ",
-    // Only root's overlay file system of the recorded node has this line.
     "vmgenid: ",
 ];
 
-/// The lines of a text, comparable.
+/// The lines of a text, comparable. The line about the dump directory's file system is the machine's.
 pub(crate) fn lines(text: &str) -> Vec<String> {
     let kept = |line: &&str| !is_interim(line) && !line.starts_with("INFO: filesystem type on ");
     text.lines().filter(kept).map(line).collect()

@@ -17,7 +17,7 @@ fn with_backups() -> Scratch {
         let ended = node.run(&["vzdump", id, "--compress", compress, "--storage", "local"]);
         assert_eq!(ended.code, 0, "{}{}", ended.out(), ended.stderr);
         let made = node.file(node.archive(ending));
-        fs::rename(made, node.file(&format!("var/lib/vz/dump/{name}"))).expect("renamed");
+        fs::rename(made, node.file(format!("var/lib/vz/dump/{name}"))).expect("renamed");
     }
     node
 }
@@ -46,10 +46,10 @@ fn restores() {
     node.holds("pct-restore");
     let tree = |id: u32, disk: u32| format!("var/lib/vz/private/{id}/vm-{id}-disk-{disk}.raw");
     assert_eq!(node.read(&format!("{}/home/app/a.txt", tree(210, 0))), "hello\n");
-    assert!(!node.file(&format!("{}/etc/vzdump", tree(210, 0))).exists());
+    assert!(!node.file(format!("{}/etc/vzdump", tree(210, 0))).exists());
     node.holds("pct-restore-exists");
     node.holds("pct-restore-force");
-    assert!(!node.file(&tree(210, 0)).exists(), "the old volume is gone");
+    assert!(!node.file(tree(210, 0)).exists(), "the old volume is gone");
     let config = node.run(&["pct", "config", "210"]).out();
     let mac = config.lines().find(|line| line.starts_with("net0")).expect("a card");
     let expected = told("pct-config-restored").stdout;
@@ -66,7 +66,7 @@ fn restores_from_standard_input() {
     let script = "zstd -dcq \"$1\" >\"$2\"";
     let mut unpack = Command::new("sh");
     unpack.args(["-c", script, "sh"]);
-    unpack.arg(node.file(&format!("var/lib/vz/dump/{TAR_ZST}"))).arg(node.file("ct.tar"));
+    unpack.arg(node.file(format!("var/lib/vz/dump/{TAR_ZST}"))).arg(node.file("ct.tar"));
     assert!(unpack.status().expect("zstd runs").success());
     let fed = |name: &str| {
         let told = told(name);

@@ -15,7 +15,7 @@ fn with_backup() -> Scratch {
     let ended = node.run(&["vzdump", "112", "--storage", "local", "--compress", "zstd"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     let made = node.file(node.archive(".vma.zst"));
-    fs::rename(made, node.file(&format!("var/lib/vz/dump/{VMA_ZST}"))).expect("renamed");
+    fs::rename(made, node.file(format!("var/lib/vz/dump/{VMA_ZST}"))).expect("renamed");
     node
 }
 
@@ -39,7 +39,7 @@ fn a_new_vm_has_the_disks_and_the_configuration() {
     let ended = node.holds("qmrestore-new");
     assert!(ended.out().contains("CFG: size: 502 name: qemu-server.conf"), "{}", ended.out());
     let disk = |id: u32| {
-        fs::read(node.file(&format!("var/lib/vz/images/{id}/vm-{id}-disk-0.raw"))).expect("a disk")
+        fs::read(node.file(format!("var/lib/vz/images/{id}/vm-{id}-disk-0.raw"))).expect("a disk")
     };
     assert!(disk(212) == disk(112), "the disk is equal");
     let without_id = |text: &str| -> Vec<String> {
@@ -149,17 +149,17 @@ fn an_excluded_disk_comes_back_as_a_comment() {
 fn an_unknown_storage_and_a_truncated_archive() {
     let node = with_backup();
     let gz = "vzdump-qemu-112-2026_11_22-01_50_17.vma.gz";
-    let whole = node.file(&format!("var/lib/vz/dump/{VMA_ZST}"));
+    let whole = node.file(format!("var/lib/vz/dump/{VMA_ZST}"));
     let script = "zstd -dcq \"$1\" | gzip >\"$2\"";
     let mut gzip = Command::new("sh");
-    gzip.args(["-c", script, "sh"]).arg(&whole).arg(node.file(&format!("var/lib/vz/dump/{gz}")));
+    gzip.args(["-c", script, "sh"]).arg(&whole).arg(node.file(format!("var/lib/vz/dump/{gz}")));
     assert!(gzip.status().expect("gzip runs").success());
     node.holds("qmrestore-badstorage");
 
     let bytes = fs::read(&whole).expect("the archive");
     let short = "vzdump-qemu-112-2024_01_01-00_00_00.vma.zst";
     let cut = &bytes[..bytes.len() * 3 / 4];
-    fs::write(node.file(&format!("var/lib/vz/dump/{short}")), cut).expect("written");
+    fs::write(node.file(format!("var/lib/vz/dump/{short}")), cut).expect("written");
     let ended = node.run(&["qmrestore", &format!("/var/lib/vz/dump/{short}"), "215"]);
     assert_eq!(ended.code, 255);
     for line in [

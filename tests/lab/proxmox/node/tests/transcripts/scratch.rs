@@ -166,7 +166,7 @@ impl Scratch {
             self.write(&format!("{tree}/etc/hostname"), "ct\n");
             self.write(&format!("{tree}/home/app/a.txt"), "hello\n");
             self.write(&format!("{tree}/home/app/x.bin"), "binary\n");
-            symlink("a.txt", self.file(&format!("{tree}/home/app/sym"))).expect("a link");
+            symlink("a.txt", self.file(format!("{tree}/home/app/sym"))).expect("a link");
         }
     }
 

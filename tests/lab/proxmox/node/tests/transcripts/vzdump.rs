@@ -30,7 +30,7 @@ fn parameters_are_refused() {
 fn a_vm_of_another_node_is_passed_over_in_silence() {
     let node = Scratch::new();
     fs::create_dir_all(node.file("etc/pve/nodes/pve2/qemu-server")).expect("a folder");
-    let conf = |name: &str| node.file(&format!("etc/pve/nodes/{name}/qemu-server/112.conf"));
+    let conf = |name: &str| node.file(format!("etc/pve/nodes/{name}/qemu-server/112.conf"));
     fs::rename(conf("pve1"), conf("pve2")).expect("moved");
     let ended = node.run(&["vzdump", "112", "--storage", "local"]);
     assert_eq!((ended.code, ended.out().as_str(), ended.stderr.as_str()), (0, "", ""));
@@ -60,7 +60,7 @@ fn a_running_vm_with_notes_and_protection() {
     node.holds_as("vzdump-running-gzip", &argv);
     let archive = node.archive(".vma.gz");
     assert_eq!(node.read(&format!("{}.notes", archive)), "web-112 on pve1 (standalone node, 112)");
-    assert!(node.file(&format!("{}.protected", archive)).exists());
+    assert!(node.file(format!("{}.protected", archive)).exists());
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn paused_template_and_diskless_vms() {
     let config = node.config(112).replace("name: web-112", "name: web-112-dr");
     node.vm(112, &config.replace("vm-112", "base-112"));
     for folder in ["var/lib/vz", "srv/nfs-dr"] {
-        let folder = node.file(&format!("{folder}/images/112"));
+        let folder = node.file(format!("{folder}/images/112"));
         for entry in fs::read_dir(folder).expect("the images") {
             let path = entry.expect("an entry").path();
             let base = path.to_string_lossy().replace("vm-112", "base-112");
