@@ -31,6 +31,23 @@ fn rsh(bench: &Bench, socket: &Path) -> Command {
     command
 }
 
+/// The words of the command that comes.
+fn command_of(relay: &mut UnixStream) -> String {
+    let mut words = Vec::new();
+    while let (b'A', word) = next(relay) {
+        words.push(String::from_utf8(word).expect("text"));
+    }
+    words.join("|")
+}
+
+fn answer(relay: &mut UnixStream, output: &[u8], code: u8) {
+    for part in output.chunks(64 * 1024) {
+        relay.write_all(&frame(b'O', part)).expect("it reads");
+    }
+    relay.write_all(&frame(b'E', b"err")).expect("it reads");
+    relay.write_all(&frame(b'X', &[0, 0, 0, code])).expect("it reads");
+}
+
 #[test]
 fn the_command_goes_through_the_socket_word_by_word_and_its_answer_comes_back() {
     let bench = Bench::bare();
@@ -38,28 +55,38 @@ fn the_command_goes_through_the_socket_word_by_word_and_its_answer_comes_back() 
     let listener = UnixListener::bind(&socket).expect("a socket");
     let mut child = rsh(&bench, &socket).spawn().expect("drs starts");
     let (mut relay, _) = listener.accept().expect("it comes");
-    let mut words = Vec::new();
-    loop {
-        match next(&mut relay) {
-            (b'A', word) => words.push(String::from_utf8(word).expect("text")),
-            (kind, _) => {
-                assert_eq!(kind, b'G');
-                break;
-            }
-        }
-    }
-    let wanted = "pve1|rsync|--server|--sender|-vlogDtprze.iLsfxC|--json|.|/a b";
-    assert_eq!(words.join("|"), wanted);
+    let words = command_of(&mut relay);
+    assert_eq!(words, "pve1|rsync|--server|--sender|-vlogDtprze.iLsfxC|--json|.|/a b");
     child.stdin.take().expect("a pipe").write_all(b"\0in").expect("it reads");
     assert_eq!(next(&mut relay), (b'I', b"\0in".to_vec()));
     assert_eq!(next(&mut relay), (b'I', Vec::new()));
-    for (kind, content) in [(b'O', &b"\0out"[..]), (b'E', b"err"), (b'X', &[0, 0, 0, 23])] {
-        relay.write_all(&frame(kind, content)).expect("it reads");
-    }
+    answer(&mut relay, b"\0out", 23);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(23));
     assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"\0out"[..], &b"err"[..]));
     assert!(!bench.data_dir().exists());
+}
+
+#[test]
+fn a_pipe_that_says_try_again_loses_nothing() {
+    let bench = Bench::bare();
+    let socket = bench.folder().join("socket");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let (mut reader, writer) = std::io::pipe().expect("a pipe");
+    rustix::io::ioctl_fionbio(&writer, true).expect("a pipe like rsync's");
+    let mut command = rsh(&bench, &socket);
+    let mut child = command.stdout(writer).spawn().expect("drs starts");
+    // It holds the other end of the pipe.
+    drop(command);
+    let (mut relay, _) = listener.accept().expect("it comes");
+    // More than the pipe takes, and no more than pipe and socket take together.
+    let output: Vec<u8> = (0..150_000_u32).map(|number| number as u8).collect();
+    command_of(&mut relay);
+    answer(&mut relay, &output, 0);
+    let mut got = Vec::new();
+    reader.read_to_end(&mut got).expect("the output");
+    assert!(got == output, "{} of {} bytes", got.len(), output.len());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
 }
 
 #[test]
