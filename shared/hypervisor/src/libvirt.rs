@@ -26,7 +26,6 @@ mod tests;
 mod xml;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -36,6 +35,7 @@ use drs_model::{
 };
 use drs_transport::{Argv, HostGuard, Output, Remote};
 
+use crate::turn::order;
 use crate::{
     Capabilities, ContentSink, ContentSource, Driver, DriverError, Export, ExportEnd, HostReport,
     ImportPlan, ImportRequest, VmDescription,
@@ -112,13 +112,6 @@ impl LibvirtDriver {
 const PREAMBLE: &str = r#"export LC_ALL=C PATH="$PATH:/usr/sbin:/sbin"
 export LIBVIRT_DEFAULT_URI="${LIBVIRT_DEFAULT_URI:-qemu:///system}"
 "#;
-
-/// Where a command stands among those of its job (`turn.sh`): behind every one that was issued
-/// before it. A claim has one worker process, so the number need not outlive it.
-fn order(grip: &Grip) -> String {
-    static ISSUED: AtomicU64 = AtomicU64::new(0);
-    format!("{}.{}", grip.fence, ISSUED.fetch_add(1, Ordering::Relaxed))
-}
 
 /// A `virsh` command.
 fn virsh<S: Into<String>>(args: impl IntoIterator<Item = S>) -> Argv {

@@ -1,4 +1,4 @@
-//! The turns that a job's commands take on a host; `libvirt/turn.sh` is the host's part.
+//! The turns that a job's commands take on a host; `turn.sh` is the host's part.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

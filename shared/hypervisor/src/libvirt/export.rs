@@ -11,10 +11,11 @@ use super::inventory::Examined;
 use super::parse::{self, Listed};
 use super::pass::still;
 use super::xml::Element;
-use super::{LibvirtDriver, order, script, spec, virsh};
+use super::{LibvirtDriver, script, spec, virsh};
+use crate::turn::order;
 use crate::{DriverError, Export, ExportEnd};
 
-const EXPORT: &str = concat!(include_str!("turn.sh"), include_str!("export.sh"));
+const EXPORT: &str = concat!(include_str!("../turn.sh"), include_str!("export.sh"));
 const PLACE: &str = include_str!("place.sh");
 
 /// Longest path of a Unix socket.

@@ -9,10 +9,11 @@ use drs_model::{Grip, Piece};
 use drs_transport::Argv;
 
 use super::disk::{DiskSink, Served, serve};
-use super::{LibvirtDriver, order, script};
+use super::{LibvirtDriver, script};
+use crate::turn::order;
 use crate::{ContentSink, DriverError, ImportPlan, PlannedDisk};
 
-const IMPORT: &str = concat!(include_str!("turn.sh"), include_str!("import.sh"));
+const IMPORT: &str = concat!(include_str!("../turn.sh"), include_str!("import.sh"));
 
 /// A call of `import.sh`.
 pub(super) fn import(command: &str) -> Argv {

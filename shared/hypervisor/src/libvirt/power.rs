@@ -7,10 +7,11 @@ use drs_model::{Grip, PowerAction, PowerState, VmName};
 use drs_transport::Argv;
 use tokio::time::{Instant, sleep};
 
-use super::{CHANGE_LIMIT, LibvirtDriver, order, script};
+use super::{CHANGE_LIMIT, LibvirtDriver, script};
 use crate::DriverError;
+use crate::turn::order;
 
-const POWER: &str = concat!(include_str!("turn.sh"), include_str!("power.sh"));
+const POWER: &str = concat!(include_str!("../turn.sh"), include_str!("power.sh"));
 
 /// How long a guest may take to shut down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);

@@ -7,10 +7,11 @@ use drs_model::Grip;
 use drs_transport::{Argv, Output};
 
 use super::xml::Element;
-use super::{CHANGE_LIMIT, LibvirtDriver, order, parse, script, spec, virsh};
+use super::{CHANGE_LIMIT, LibvirtDriver, parse, script, spec, virsh};
+use crate::turn::order;
 use crate::{DriverError, ImportPlan};
 
-const REPLACE: &str = concat!(include_str!("turn.sh"), include_str!("replace.sh"));
+const REPLACE: &str = concat!(include_str!("../turn.sh"), include_str!("replace.sh"));
 
 /// A call of `replace.sh`.
 pub(super) fn replace(command: &str) -> Argv {

@@ -13,7 +13,7 @@ use crate::turn::order;
 use crate::{DriverError, StagedArchive};
 
 pub(super) const DUMP: &str =
-    concat!(include_str!("../libvirt/turn.sh"), include_str!("vzdump.sh"), include_str!("dump.sh"));
+    concat!(include_str!("../turn.sh"), include_str!("vzdump.sh"), include_str!("dump.sh"));
 
 /// So many bytes of an archive, unpacked, hold every head that is read.
 const HEAD_BYTES: u64 = (1 << 20) + 512;

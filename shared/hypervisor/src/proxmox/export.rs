@@ -10,11 +10,14 @@ mod stream;
 #[cfg(test)]
 pub(super) mod tests;
 
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drs_model::{Fault, Grip, Timestamp, VmForm};
-use drs_transport::{Argv, Output};
+use drs_model::{Fault, Grip, Host, JobId, Timestamp, VmForm};
+use drs_transport::{Argv, Output, Spawned};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
@@ -30,11 +33,8 @@ use stream::Run;
 /// The file that vzdump locks while it runs: one backup at a time on a node.
 const LOCK: &str = "/var/run/vzdump.lock";
 
-const EXPORT: &str = concat!(
-    include_str!("../libvirt/turn.sh"),
-    include_str!("vzdump.sh"),
-    include_str!("export.sh")
-);
+const EXPORT: &str =
+    concat!(include_str!("../turn.sh"), include_str!("vzdump.sh"), include_str!("export.sh"));
 
 /// Longest a machine may take until its archive begins: a guest agent may be asked to freeze for ten
 /// minutes.
@@ -123,26 +123,19 @@ impl ProxmoxDriver {
         Ok(export)
     }
 
+    /// A vzdump behind a channel, and its archive for a thread to read.
     fn run(
         &self,
         grip: &Grip,
         guest: &Guest,
-        spawned: drs_transport::Spawned,
-    ) -> (Run, impl std::io::Read + Send + 'static) {
+        spawned: Spawned,
+    ) -> (Run, impl Read + Send + 'static) {
         let watch = self.export_command("watch", grip).args([guest.words().kind, LOG_LAG]);
-        Run::of(
-            self.host.clone(),
-            guest.clone(),
-            std::sync::Arc::clone(&self.remote),
-            watch,
-            spawned,
-        )
+        Run::of(self.host.clone(), guest.clone(), Arc::clone(&self.remote), watch, spawned)
     }
 
-    fn streams(
-        &self,
-    ) -> std::sync::MutexGuard<'_, std::collections::HashMap<drs_model::JobId, OpenStream>> {
-        self.streams.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn streams(&self) -> MutexGuard<'_, HashMap<JobId, OpenStream>> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The guest, when it can be dumped. A lock that an earlier attempt of ours has left is taken
@@ -292,7 +285,7 @@ fn warnings(description: &VmDescription, account: &Account) -> Vec<String> {
 }
 
 /// What a script of ours said that ended before vzdump was started.
-fn refused(host: &drs_model::Host, guest: &Guest, code: i32, stderr: String) -> DriverError {
+fn refused(host: &Host, guest: &Guest, code: i32, stderr: String) -> DriverError {
     let output = Output { code, stdout: Vec::new(), stderr };
     failure::failure(host, Some(&guest.vm), "vzdump", &output)
 }

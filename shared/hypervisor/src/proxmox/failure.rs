@@ -70,7 +70,13 @@ pub(super) fn failure(host: &Host, vm: Option<&VmRef>, what: &str, output: &Outp
 
 /// The error that a captured log ends with (standard output and standard error together).
 pub(super) fn classify(host: &Host, vm: Option<&VmRef>, what: &str, log: &str) -> DriverError {
-    meaning(host, vm, what, reason(log))
+    let reason = reason(log);
+    // A compressor that finds its disk full says so itself; vzdump learns of its end only.
+    let full = |line: &&str| line.to_lowercase().contains("no space left on device");
+    match log.lines().rev().find(full).filter(|_| reason.ends_with("Broken pipe")) {
+        Some(line) => meaning(host, vm, what, line.trim().to_owned()),
+        None => meaning(host, vm, what, reason),
+    }
 }
 
 fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> DriverError {
@@ -115,6 +121,7 @@ pub(super) fn reason(text: &str) -> String {
     let end = || lines.iter().rev().take(5).rev().copied().collect::<Vec<_>>().join("; ");
     let text = error_line(text).unwrap_or_else(|| match lines.as_slice() {
         [] => "it gave no reason".to_owned(),
+        [.., last] if last.starts_with("INFO:") => "it was ended before it was done".to_owned(),
         _ => end(),
     });
     text.chars().take(500).collect()

@@ -27,7 +27,7 @@ pub(super) const PVE_DIR: &str = "/etc/pve";
 /// Longest a command may take that may destroy a guest: its disks are freed block by block.
 const REMOVE_LIMIT: Duration = Duration::from_secs(900);
 
-const IMPORT: &str = concat!(include_str!("../libvirt/turn.sh"), include_str!("import.sh"));
+const IMPORT: &str = concat!(include_str!("../turn.sh"), include_str!("import.sh"));
 
 /// A call of `import.sh` that changes nothing.
 pub(super) fn unordered(verb: &str) -> Argv {

@@ -45,16 +45,15 @@ pub(super) struct Account {
     pub(super) warnings: Vec<String>,
 }
 
-/// Information that the operator should see, by how the line begins.
+/// Information that the operator should see, by how the line begins. A container whose storage has no
+/// snapshots is suspended instead.
 const NOTABLE: &[&str] = &[
     "pending configuration changes found",
     "snapshots found",
     "excluding ",
     "mode failure",
-    "trying 'suspend' mode",
     "trying 'stop' mode",
     "suspending guest",
-    "suspend vm",
     "stopping virtual guest",
 ];
 

@@ -12,7 +12,7 @@ use super::{CHANGE_LIMIT, ProxmoxDriver, failure, script};
 use crate::DriverError;
 use crate::turn::order;
 
-const POWER: &str = concat!(include_str!("../libvirt/turn.sh"), include_str!("power.sh"));
+const POWER: &str = concat!(include_str!("../turn.sh"), include_str!("power.sh"));
 
 /// How long a guest may take to shut down.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(120);

@@ -15,7 +15,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::{planned, vm};
-use crate::libvirt::{export, import, order, power};
+use crate::libvirt::{export, import, power};
+use crate::turn::order;
 use crate::{ImportPlan, PlannedDisk};
 
 const JOB: &str = "0192f0c1-0000-7000-8000-000000000001";

@@ -109,3 +109,21 @@ fn a_guest_that_ignores_the_power_button_is_told_in_words() {
     let told = error_of("qm-shutdown-timeout").to_string();
     assert!(told.contains("did not shut down in time"), "{told}");
 }
+
+#[test]
+fn a_full_disk_is_seen_behind_the_broken_pipe_to_the_compressor() {
+    let log = "INFO: resuming VM again\n\
+        zstd: error 70 : Write error : cannot write block : No space left on device\n\
+        ERROR: vma_queue_write: write error - Broken pipe\nINFO: aborting backup job\n\
+        ERROR: Backup of VM 112 failed - vma_queue_write: write error - Broken pipe\njob errors\n";
+    let error = classify(&host(), None, "vzdump", log);
+    assert!(
+        matches!(&error, DriverError::HostFull { what, .. } if what.contains("error 70")),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_log_that_ends_in_the_midst_is_of_a_command_that_was_ended() {
+    assert_eq!(reason("INFO: started backup task\n"), "it was ended before it was done");
+}

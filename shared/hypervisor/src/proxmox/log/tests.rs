@@ -164,7 +164,7 @@ fn trap_17_what_is_not_in_the_archive_is_told() {
 fn a_container_that_cannot_be_snapshotted_is_reported_as_suspended() {
     let log = "INFO: Starting Backup of VM 200 (lxc)\nINFO: status = running\n\
         INFO: mode failure - some volumes do not support snapshots\n\
-        INFO: trying 'suspend' mode instead\n";
+        INFO: trying 'suspend' mode instead\nINFO: suspending guest\n";
     let account = Account::read(Vmid::new(200).expect("a VMID"), log);
     assert_eq!(account.warnings.len(), 2, "{account:?}");
 }
