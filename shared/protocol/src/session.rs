@@ -300,19 +300,30 @@ impl Session {
                 None => self.settle(Action::Finish(Outcome::Succeeded), out),
                 Some(n) => self.forward(n, now, out),
             },
-            Goal::Back(why) => {
-                let floor = match why {
-                    Back::Resume(floor) => *floor,
-                    Back::FailKeeping(_) => self.plan.len(),
-                    Back::Retry(_) | Back::Fail(_) | Back::Cancel => self.behind_barrier(),
-                };
-                let last = (floor..self.plan.len()).rev().find(|&n| self.touched(n));
-                match last {
-                    Some(n) => self.undo(n, out),
-                    None => self.arrived_back(now, out),
-                }
-            }
+            Goal::Back(why) => match self.to_undo(why) {
+                Some(n) => self.undo(n, out),
+                None => self.arrived_back(now, out),
+            },
         }
+    }
+
+    /// The next step to take back on the way to a goal: the last one that was touched, down to the
+    /// goal's floor, and then what was only a preparation for what lies behind it.
+    fn to_undo(&self, why: &Back) -> Option<usize> {
+        let (floor, ends) = match why {
+            Back::Resume(floor) => (*floor, false),
+            Back::FailKeeping(_) => (self.plan.len(), false),
+            Back::Fail(_) | Back::Cancel => (self.behind_barrier(), true),
+            Back::Retry(fault) => (self.behind_barrier(), !self.tries_again(fault)),
+        };
+        let prepares = |n: usize| {
+            let barrier =
+                (n..self.plan.len()).find(|&m| self.plan.get(m).is_some_and(|s| s.barrier));
+            let next = barrier.is_some_and(|barrier| barrier + 1 == floor);
+            ends && next && self.plan.get(n).is_some_and(|step| step.provisional)
+        };
+        let mut backwards = (0..self.plan.len()).rev();
+        backwards.find(|&n| self.touched(n) && (n >= floor || prepares(n)))
     }
 
     fn forward(&mut self, n: usize, now: Timestamp, out: &mut Vec<Action>) {

@@ -10,7 +10,7 @@
 //! |---|---|---|---|
 //! | inspect, clean | | as in a backup | |
 //! | foresee | free | the import is planned from what the source is now | |
-//! | prepare | held, volatile | room is made for the import | remove it |
+//! | prepare | held, volatile, provisional | room is made for the import | remove it |
 //! | export | held, volatile | as in a backup | |
 //! | copy | held, volatile | every content is in the vault, durable, and in the import, if that goes through | drop it in the vault |
 //! | close | held | as in a backup | |
@@ -27,9 +27,11 @@
 //! so and `plan`, whose undo would have removed it, was never begun before. No failure of the counterpart
 //! after the copy costs a second read of the source.
 //!
+//! What `prepare` made is provisional: when the job ends between the two barriers otherwise than done, it
+//! is taken back although it lies before the first.
+//!
 //! # Crash points
-//! As everywhere; and when the job is cancelled, or its last attempt dies, after the point is
-//! committed and before `confirm` is begun, an import that was foreseen stays on the target.
+//! As everywhere.
 
 mod confirm;
 mod foresee;

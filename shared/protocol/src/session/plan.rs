@@ -28,13 +28,23 @@ pub struct StepPlan {
     /// Once it is done, nothing up to and with it is taken back any more: what follows fails or is
     /// cancelled for itself.
     pub barrier: bool,
+    /// It prepares for what comes behind a barrier: when the job ends there otherwise than done, it is
+    /// taken back all the same.
+    pub provisional: bool,
 }
 
 impl StepPlan {
     /// A step that changes nothing on a host.
     #[must_use]
     pub const fn free(name: &'static str) -> Self {
-        Self { name, mode: StepMode::Free, volatile: false, keeps_rest: false, barrier: false }
+        Self {
+            name,
+            mode: StepMode::Free,
+            volatile: false,
+            keeps_rest: false,
+            barrier: false,
+            provisional: false,
+        }
     }
 
     /// A step that works while the session holds the VM.
@@ -59,6 +69,12 @@ impl StepPlan {
     #[must_use]
     pub const fn barrier(self) -> Self {
         Self { barrier: true, ..self }
+    }
+
+    /// The same step, as a preparation for what comes behind a barrier.
+    #[must_use]
+    pub const fn provisional(self) -> Self {
+        Self { provisional: true, ..self }
     }
 
     /// The same step, keeping the rest when it fails.

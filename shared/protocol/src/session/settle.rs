@@ -63,17 +63,22 @@ impl Session {
             }
             Back::Cancel => Action::Finish(Outcome::Cancelled),
             Back::Fail(fault) | Back::FailKeeping(fault) => Action::Finish(Outcome::Failed(fault)),
+            Back::Retry(fault) if !self.tries_again(&fault) => {
+                Action::Finish(Outcome::Failed(fault))
+            }
             Back::Retry(fault) if fault.class == FaultClass::Busy => {
                 Action::HandOver(self.wait_for(now + self.pace.busy_wait, fault, false, false))
-            }
-            Back::Retry(fault) if self.job.attempt >= self.pace.attempts_max => {
-                Action::Finish(Outcome::Failed(fault))
             }
             Back::Retry(fault) => {
                 Action::HandOver(self.wait_for(now + self.backoff(), fault, false, true))
             }
         };
         self.settle(action, out);
+    }
+
+    /// Whether a fault that may pass is followed by another attempt.
+    pub(super) fn tries_again(&self, fault: &Fault) -> bool {
+        fault.class == FaultClass::Busy || self.job.attempt < self.pace.attempts_max
     }
 
     /// The host cannot be asked, or an undo failed: try again later. When attempts have run out it is

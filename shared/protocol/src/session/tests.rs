@@ -229,6 +229,33 @@ fn what_lies_before_a_reached_barrier_stays_when_a_later_step_fails_or_the_job_i
 }
 
 #[test]
+fn a_preparation_is_taken_back_behind_a_barrier_when_the_job_ends_there_and_only_then() {
+    let mut plan = PLAN.to_vec();
+    plan[1] = plan[1].provisional();
+    plan[2] = plan[2].barrier();
+    let permanent = Fault::permanent(FaultCode::InvalidInput, "no", "none");
+    for (fault, attempt, undone) in [
+        (transient(), 1, vec!["undo check"]),
+        (transient(), Pace::default().attempts_max, vec!["undo check", "undo export"]),
+        (permanent, 1, vec!["undo check", "undo export"]),
+    ] {
+        let mut job = job(&[]);
+        job.attempt = attempt;
+        let mut session = Session::new(job, plan.clone(), Pace::default(), at(0));
+        let trace = play(&mut session, Some((Action::Run(3), Event::StepFailed(fault))));
+        let found: Vec<_> = trace.iter().filter(|line| line.starts_with("undo")).collect();
+        assert_eq!(found, undone, "{trace:?}");
+    }
+    // Behind the next barrier it is part of what is done.
+    plan[3] = plan[3].barrier();
+    let permanent = Fault::permanent(FaultCode::InvalidInput, "no", "none");
+    let mut session = Session::new(job(&[]), plan, Pace::default(), at(0));
+    let trace = play(&mut session, Some((Action::Run(4), Event::StepFailed(permanent))));
+    let found: Vec<_> = trace.iter().filter(|line| line.starts_with("undo")).collect();
+    assert_eq!(found, ["undo commit"], "{trace:?}");
+}
+
+#[test]
 fn after_a_crash_in_a_volatile_run_the_run_is_undone_and_starts_again() {
     let marks =
         [("inspect", StepMark::Done), ("export", StepMark::Done), ("copy", StepMark::Planned)];

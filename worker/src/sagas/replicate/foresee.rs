@@ -85,7 +85,7 @@ pub(super) struct Prepare;
 #[async_trait]
 impl Step for Prepare {
     fn plan(&self) -> StepPlan {
-        StepPlan::held("prepare").volatile()
+        StepPlan::held("prepare").volatile().provisional()
     }
 
     fn side(&self) -> Side {
