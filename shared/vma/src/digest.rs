@@ -46,13 +46,19 @@ impl ContentDigest {
         hash.update(stored.get(run).unwrap_or_default());
         hash.update(&u64::from(slot.cluster).to_le_bytes());
         hash.update(&mask.to_le_bytes());
-        self.sum(hash.finalize().as_bytes());
+        let words = hash.finalize();
+        let words = words.as_bytes().as_chunks::<8>().0.iter();
+        self.sum(words.map(|word| u64::from_le_bytes(*word)));
         bytes
     }
 
-    fn sum(&mut self, digest: &[u8; 32]) {
+    /// Adds the digest of other clusters of the same disk.
+    pub(crate) fn merge(&mut self, others: Self) {
+        self.sum(others.0.into_iter());
+    }
+
+    fn sum(&mut self, words: impl Iterator<Item = u64>) {
         let mut carry = false;
-        let words = digest.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word));
         for (sum, word) in self.0.iter_mut().zip(words) {
             (*sum, carry) = sum.carrying_add(word, carry);
         }

@@ -5,12 +5,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
 use std::thread;
 
 use crate::error::VmaError;
 use crate::header::{Device, Header};
-use crate::reader::{Piece, Reader};
+use crate::reader::{EXTENTS_AHEAD, Piece, Reader};
 use crate::totals::{Progress, Totals};
 
 /// Extracts the archive into `directory`, which must not exist: `disk-<device>.raw` for each
@@ -38,20 +38,23 @@ pub fn extract<R: Read>(
     Ok(reader.totals())
 }
 
-/// Reads on this thread and writes on another.
+/// Reads on this thread and writes on another; on this one, too, when that falls behind.
 fn copy<R: Read>(
     reader: &mut Reader<R>,
     disks: &Disks,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), VmaError> {
-    let (sender, receiver) = sync_channel(1);
+    let (sender, receiver) = sync_channel(EXTENTS_AHEAD);
     thread::scope(|scope| {
-        let writer = scope.spawn(move || disks.write_all(receiver));
+        let writer = scope.spawn(move || disks.write_batches(receiver));
         let mut read = || {
             while let Some(pieces) = reader.next_pieces()? {
-                if sender.send(pieces).is_err() {
+                match sender.try_send(pieces) {
+                    Ok(()) => {}
+                    // On a busy machine, waiting to be woken costs more than the writing.
+                    Err(TrySendError::Full(pieces)) => disks.write(&pieces)?,
                     // Writing failed, which the other side tells.
-                    break;
+                    Err(TrySendError::Disconnected(_)) => break,
                 }
                 progress(reader.progress());
             }
@@ -110,8 +113,12 @@ impl Disks {
         header.devices.iter().map(disk).collect::<Result<_, _>>().map(Self)
     }
 
-    fn write_all(&self, batches: Receiver<Vec<Piece>>) -> Result<(), VmaError> {
-        for piece in batches.into_iter().flatten() {
+    fn write_batches(&self, batches: Receiver<Vec<Piece>>) -> Result<(), VmaError> {
+        batches.into_iter().try_for_each(|pieces| self.write(&pieces))
+    }
+
+    fn write(&self, pieces: &[Piece]) -> Result<(), VmaError> {
+        for piece in pieces {
             if let Some((path, file)) = self.0.get(&piece.device) {
                 file.write_all_at(&piece.data, piece.offset)
                     .map_err(|source| VmaError::File { path: path.clone(), source })?;

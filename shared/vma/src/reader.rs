@@ -15,8 +15,11 @@ use crate::header::{self, Header};
 use crate::totals::{Progress, Totals};
 use runs::{Run, Runs};
 
-/// How many buffers are kept: one that is filled, one under way, one that the caller works on.
-const BUFFERS: usize = 3;
+/// How many extents may wait for another thread: enough that neither side stops when the system
+/// lets the other one pause.
+pub(crate) const EXTENTS_AHEAD: usize = 4;
+/// How many buffers are kept: one that is filled, those under way, one that the caller works on.
+const BUFFERS: usize = EXTENTS_AHEAD + 2;
 /// The longest data part of an extent.
 const EXTENT_DATA_MAX: usize = SLOTS * CLUSTER;
 
@@ -36,7 +39,8 @@ pub struct Piece {
     pub data: Bytes,
 }
 
-/// A reader of one archive. Memory: the header, one or two extents, and at most 20 MiB for what is
+/// A reader of one archive. Memory: the header, one or two extents (six while they are handed to
+/// another thread), and at most 20 MiB for what is
 /// known of the clusters (some kilobytes per terabyte for archives in order).
 #[derive(Debug)]
 pub struct Reader<R> {

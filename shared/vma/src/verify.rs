@@ -1,14 +1,14 @@
 //! Reads a whole archive and says what is in it.
 
 use std::io::Read;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{TrySendError, sync_channel};
 use std::thread;
 
 use crate::digest::ContentDigest;
 use crate::error::VmaError;
 use crate::extent::Extent;
 use crate::header::{Device, Header};
-use crate::reader::Reader;
+use crate::reader::{EXTENTS_AHEAD, Reader};
 use crate::totals::{Progress, Totals};
 
 /// What a whole archive holds. That there is a report means: the header and every extent are
@@ -48,15 +48,19 @@ pub fn verify<R: Read>(
     mut progress: impl FnMut(Progress),
 ) -> Result<Report, VmaError> {
     let header = reader.header().clone();
-    let mut devices: Vec<DeviceReport> = header.devices.iter().map(DeviceReport::empty).collect();
-    let (sender, receiver) = sync_channel(1);
+    let empty: Vec<DeviceReport> = header.devices.iter().map(DeviceReport::empty).collect();
+    let (mut devices, mut helped) = (empty.clone(), empty);
+    let (sender, receiver) = sync_channel(EXTENTS_AHEAD);
     thread::scope(|scope| {
         let devices = &mut devices;
         scope.spawn(move || receiver.into_iter().for_each(|extent| digest(devices, &extent)));
         while let Some(extent) = reader.next_extent()? {
-            // The other side ends only after this one, or with a panic that the scope passes on.
-            if sender.send(extent).is_err() {
-                break;
+            match sender.try_send(extent) {
+                Ok(()) => {}
+                // On a busy machine, waiting to be woken costs more than the digest.
+                Err(TrySendError::Full(extent)) => digest(&mut helped, &extent),
+                // The other side ends only after this one, or with a panic that the scope passes on.
+                Err(TrySendError::Disconnected(_)) => break,
             }
             progress(reader.progress());
         }
@@ -64,6 +68,7 @@ pub fn verify<R: Read>(
         drop(sender);
         Ok(())
     })?;
+    devices.iter_mut().zip(&helped).for_each(|(device, more)| device.merge(more));
     let (archive_bytes, totals) = (reader.position(), reader.totals());
     Ok(Report { header, archive_bytes, totals, devices })
 }
@@ -80,5 +85,11 @@ fn digest(devices: &mut [DeviceReport], extent: &Extent) {
 impl DeviceReport {
     fn empty(device: &Device) -> Self {
         Self { device: device.clone(), data_bytes: 0, digest: ContentDigest::default() }
+    }
+
+    /// Adds what was found in other extents.
+    fn merge(&mut self, others: &Self) {
+        self.data_bytes += others.data_bytes;
+        self.digest.merge(others.digest);
     }
 }
