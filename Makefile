@@ -2,6 +2,7 @@
 
 HYPERVISOR ?= libvirt
 KEEP ?=
+SECTIONS ?=
 
 .PHONY: help
 help: ## Show this list
@@ -34,8 +35,8 @@ check: ## Format, lints, documentation, architecture, licences: all that must ho
 	cargo deny check --allow unused-wrapper licenses bans sources
 
 .PHONY: bench
-bench: ## Measure: jobs per second, latency, throughput against the bare tools, memory
-	@tests/lab/bench
+bench: ## Measure speed, times and memory beside the bare tools (SECTIONS="archive proxmox" for some only)
+	@tests/lab/bench $(SECTIONS)
 
 .PHONY: fuzz
 fuzz: ## Feed the reader of VMA archives anything, for 10 minutes (needs a nightly toolchain; installs cargo-fuzz once)

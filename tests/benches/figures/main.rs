@@ -1,14 +1,17 @@
 //! Measures what the product promises and prints each figure beside its target: `make bench`.
 //!
 //! What is compared is run side by side, in turns, in this one run, on this one machine. Sections:
-//! `engine series memory stream`; an argument names those to run. `stream` needs the lab of two
-//! libvirt hosts, which `make bench` brings up.
+//! `engine series memory archive stream proxmox`; an argument names those to run. `stream` needs the
+//! lab of two libvirt hosts, `proxmox` that of Proxmox nodes (dc1 to dc4, drc1 to drc4); `make bench`
+//! brings them up.
 #![allow(clippy::disallowed_methods)] // a bench starts the product and the tools it is compared with
 
+mod archive;
 mod engine;
 mod memory;
 mod numbers;
 mod product;
+mod proxmox;
 mod series;
 mod stream;
 mod table;
@@ -30,8 +33,14 @@ fn main() -> Result<()> {
     if wanted("memory") {
         memory::measure(&mut table)?;
     }
+    if wanted("archive") {
+        archive::measure(&mut table)?;
+    }
     if wanted("stream") {
         stream::measure(&mut table)?;
+    }
+    if wanted("proxmox") {
+        proxmox::measure(&mut table)?;
     }
     table.end();
     Ok(())

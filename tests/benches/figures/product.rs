@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -13,25 +14,23 @@ const LOOK: Duration = Duration::from_millis(20);
 /// An initialised data directory and the release build of the product.
 pub(crate) struct Product {
     dir: TempDir,
+    target: PathBuf,
     binary: PathBuf,
 }
 
 impl Product {
-    /// Builds the product, unless that was done, and initialises a data directory.
+    /// Builds the product, once per run, and initialises a data directory.
     pub(crate) fn new() -> Result<Self> {
         let bench = std::env::current_exe()?;
         let target = bench
             .ancestors()
             .find(|path| path.join("CACHEDIR.TAG").exists())
             .context("the bench stands in cargo's target directory")?;
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--package", "drs", "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()?;
-        ensure!(built.success(), "the product does not build");
+        static BUILT: OnceLock<bool> = OnceLock::new();
+        ensure!(*BUILT.get_or_init(|| build(target)), "the product does not build");
         let dir = TempDir::with_prefix("drs-bench-")?;
-        let product = Self { dir, binary: target.join("release/drs") };
+        let binary = target.join("release/drs");
+        let product = Self { dir, target: target.to_owned(), binary };
         product.run(&["init"])?;
         Ok(product)
     }
@@ -39,6 +38,11 @@ impl Product {
     /// A directory for files of the measurement.
     pub(crate) fn scratch(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Cargo's target directory, on a disk that has room for large files.
+    pub(crate) fn target(&self) -> &Path {
+        &self.target
     }
 
     /// Runs a command, which must end well, and returns its standard output.
@@ -79,6 +83,16 @@ impl Product {
         command.stdin(Stdio::null()).env_remove("SSH_AUTH_SOCK");
         command
     }
+}
+
+/// Builds the product; tells whether that went well.
+fn build(target: &Path) -> bool {
+    Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--release", "--package", "drs", "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 /// A running `drs serve`; it ends with this value.
