@@ -79,7 +79,8 @@ impl Run {
             Ok(Ok((code, stderr))) if log.trim().is_empty() && !stderr.trim().is_empty() => {
                 refused(&self.host, &self.guest, code, stderr)
             }
-            Ok(Ok((code, _))) if code != 0 && !log.contains("INFO:") => self.complaint(&log),
+            // What is wrong with a call is said without a prefix.
+            Ok(Ok(_)) if !log.trim().is_empty() && !log.contains("INFO:") => self.complaint(&log),
             _ => broken(&self.guest.vm.to_string(), error),
         }
     }

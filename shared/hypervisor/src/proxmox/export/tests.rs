@@ -147,6 +147,18 @@ async fn a_busy_guest_or_node_is_busy_whoever_says_so() {
 }
 
 #[tokio::test]
+async fn a_stream_that_was_ended_from_outside_is_a_broken_connection() {
+    let begun = "INFO: Starting Backup of VM 112 (qemu)\n";
+    for log in [None, Some(begun)] {
+        let error = ended_run(MACHINE, log, 143, "").explain(ArchiveError::Abandoned).await;
+        assert!(matches!(error, DriverError::Stream { .. }), "{error}");
+    }
+    let wrong = "400 Parameter verification failed.\nfleecing: type check failed\n";
+    let error = ended_run(MACHINE, Some(wrong), 2, "").explain(ArchiveError::Abandoned).await;
+    assert!(matches!(error, DriverError::Invalid(_)), "{error}");
+}
+
+#[tokio::test]
 async fn trap_19_a_hook_that_fails_behind_the_data_does_not_spoil_the_backup() {
     let log = transcript("vzdump-hook-fails");
     ended_run(MACHINE, Some(&log), 255, "").confirm(9_961_984).await.expect("a backup");
