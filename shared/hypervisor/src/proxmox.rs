@@ -16,6 +16,7 @@
 //! # What is made on a node
 //! ```text
 //! DUMP/JOB                          folder of a job: archives, logs, temporary files of vzdump
+//! DUMP/JOB-import                   folder of a job's import: archive, pipe, logs
 //! /var/lib/drs-proxmox/imports/ID   which job has made (or is making) the VM with that VMID
 //! ```
 
@@ -254,8 +255,8 @@ impl Driver for ProxmoxDriver {
     }
 
     // VMIDs cannot be exchanged: both VMs keep theirs.
-    async fn exchange(&self, _grip: &Grip, _plan: &ImportPlan) -> Result<(), DriverError> {
-        Ok(())
+    async fn exchange(&self, _grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {
+        self.demand_exchangeable(plan).await
     }
 
     async fn exchange_back(&self, _grip: &Grip, _plan: &ImportPlan) -> Result<(), DriverError> {

@@ -1,6 +1,6 @@
 //! What becomes of a guest whose place an import takes.
 
-use drs_model::Grip;
+use drs_model::{Grip, PowerState, VmName};
 
 use super::ProxmoxDriver;
 use super::guest::{parse_native_id, words};
@@ -10,6 +10,21 @@ use super::plan::Handle;
 use crate::{DriverError, ImportPlan};
 
 impl ProxmoxDriver {
+    /// Both guests keep their numbers; they must be there and off before the new one may take over.
+    pub(super) async fn demand_exchangeable(&self, plan: &ImportPlan) -> Result<(), DriverError> {
+        let Some(old) = plan.displaced() else { return Ok(()) };
+        self.demand_off(&plan.made_as).await?;
+        self.demand_off(&old.name).await
+    }
+
+    async fn demand_off(&self, name: &VmName) -> Result<(), DriverError> {
+        let guest = self.locate(&self.vm_ref(name)).await?;
+        match guest.power {
+            PowerState::Off => Ok(()),
+            power => Err(DriverError::Busy { vm: guest.vm, reason: format!("it is {power}") }),
+        }
+    }
+
     /// Destroys it, if that is its policy and it is still that very guest.
     pub(super) async fn destroy_displaced_vm(
         &self,

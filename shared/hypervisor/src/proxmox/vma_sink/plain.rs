@@ -6,7 +6,7 @@ use super::{Archive, FeedError, Output};
 
 /// What tar writes at once: an archive is a multiple of this.
 const RECORD: u64 = 10 * 1024;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// A tar that takes its bytes in rising order. Holes are written as the zeros they are.
 pub(super) struct Plain<W> {
