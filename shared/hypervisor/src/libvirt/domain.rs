@@ -114,7 +114,11 @@ fn kind(domain: &mut Element, facts: &Facts, remarks: &mut Vec<String>) {
     }
     let ours = if facts.capabilities.kvm() { "kvm" } else { "qemu" };
     domain.set("type", ours);
-    if native || ours == "kvm" {
+    if ours == "kvm" {
+        return;
+    }
+    if native {
+        domain.remove("cpu");
         return;
     }
     remarks.push("the target host has no KVM: the VM is emulated and slow".into());

@@ -41,8 +41,19 @@ pub(super) fn domain(point: &RecoveryPoint) -> Element {
         .containing(text("vcpu", &spec.vcpus.to_string()))
         .containing(os.containing(kind))
         .containing(Element::new("features").containing(Element::new("acpi")))
+        // The default CPU lacks what the systems of today demand.
+        .containing(Element::new("cpu").with("mode", "host-model"))
         .containing(Element::new("clock").with("offset", origin.clock))
         .containing(devices(point, &origin))
+}
+
+/// What the VM may look different in.
+pub(super) fn remarks(point: &RecoveryPoint) -> Vec<String> {
+    let moved = point.hypervisor == HypervisorKind::Proxmox
+        && Origin::of(point).slots.is_none()
+        && !point.spec.nics.is_empty();
+    let remark = "the guest of a q35 machine may call its network cards otherwise than before: check its network";
+    moved.then(|| remark.to_owned()).into_iter().collect()
 }
 
 fn devices(point: &RecoveryPoint, origin: &Origin) -> Element {

@@ -48,6 +48,9 @@ impl LibvirtDriver {
         let wanted = Wanted { job, name: &made_as, disks: &disks, target: request.target };
         let (native_config, adapted) = domain::adapt(source, &wanted, &facts)?;
         remarks.extend(adapted);
+        if !native {
+            remarks.extend(foreign::remarks(request.point));
+        }
         Ok(ImportPlan {
             name,
             made_as,

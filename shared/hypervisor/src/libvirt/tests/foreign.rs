@@ -112,6 +112,8 @@ fn an_unnamed_machine_type_of_proxmox_is_i440fx_and_q35_has_no_fixed_slots() {
     assert_eq!(spec::machine(&domain), "pc");
     let (domain, _) = restored(&point("q35", &["scsi0"]), &[planned("scsi0")]);
     assert_eq!(spec::machine(&domain), "q35");
+    assert_eq!(foreign::remarks(&point("q35", &["scsi0"])).len(), 1);
+    assert_eq!(foreign::remarks(&point("pc", &["scsi0"])), [""; 0]);
     assert_eq!(attributes(&domain, "interface", "address", "slot"), ["", ""]);
 }
 
@@ -135,6 +137,7 @@ fn a_simulated_vm_becomes_a_domain() {
     let (domain, remarks) = restored(&point, &[planned("vda")]);
     assert_eq!(remarks, [""; 0]);
     assert_eq!(domain.attribute("type"), Some("qemu"));
+    assert!(domain.at("cpu").is_none());
     let spec = spec_of(&domain.to_string());
     assert_eq!((spec.memory_mib, spec.vcpus, spec.guest_agent), (1024, 2, true));
     assert_eq!(spec.nics[0].mac, point.spec.nics[0].mac);

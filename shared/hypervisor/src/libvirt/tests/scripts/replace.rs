@@ -1,5 +1,7 @@
 //! Exchanging two VMs and destroying the old one, whatever libvirt answers.
 
+use std::ffi::OsStr;
+
 use super::*;
 use crate::libvirt::replace::replace;
 
@@ -81,6 +83,12 @@ async fn what_must_not_be_renamed_is_not() {
     assert!(!host.called("domrename"));
 }
 
+async fn image(args: &[&OsStr]) {
+    let mut create = Command::new("qemu-img");
+    let made = create.args(["create", "-q", "-f", "qcow2"]).args(args).status().await;
+    assert!(made.expect("qemu-img").success());
+}
+
 fn destroy_call(files: &[&Path]) -> Argv {
     let files = files.iter().map(|file| file.to_str().expect("text"));
     replace("destroy").args([JOB, "1.1", NAMES[2], UUID]).args(files)
@@ -94,17 +102,10 @@ async fn a_displaced_vm_takes_only_disks_along_that_no_other_vm_uses() {
         ["own disk.qcow2", "shared.qcow2", "base.qcow2", "overlay.qcow2"]
             .map(|file| host.path("images").join(file));
     for file in [&own, &shared, &base] {
-        let made = std::process::Command::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2"])
-            .args([file.as_os_str(), "1M".as_ref()])
-            .status();
-        assert!(made.expect("qemu-img").success());
+        image(&[file.as_os_str(), "1M".as_ref()]).await;
     }
-    let made = std::process::Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
-        .args([&base, &overlay])
-        .status();
-    assert!(made.expect("qemu-img").success());
+    let backing = ["-F", "qcow2", "-b"].map(OsStr::new);
+    image(&[&backing[..], &[base.as_os_str(), overlay.as_os_str()]].concat()).await;
     let list = |files: &[&PathBuf]| {
         files.iter().map(|file| format!("echo ' vda   {}';", file.display())).collect::<String>()
     };
