@@ -110,11 +110,12 @@ impl Seen {
         }
     }
 
-    /// How many bytes are done of how many, while the job moves any.
+    /// How many bytes are done of how many, while the job moves any; steps behind a copy move none.
     fn bytes(&self) -> Option<(u64, u64)> {
         let moving = matches!(self.job.state, JobState::Running(_));
         let progress = self.progress.as_ref().filter(|_| moving)?;
-        (progress.total_bytes > 0).then_some((progress.done_bytes, progress.total_bytes))
+        let (done, total) = (progress.done_bytes, progress.total_bytes);
+        (done < total).then_some((done, total))
     }
 
     fn title(&self) -> String {

@@ -136,6 +136,17 @@ fn a_vm_that_is_there_is_never_overwritten() {
 }
 
 #[test]
+fn what_libvirt_cannot_do_is_refused_before_anything_is_done() {
+    let (lab, drs) = installation();
+    let guest = lab.stopped("tick", 16);
+    drs.run(&["backup", &guest.reference(), "--staged"])
+        .fails(6, &["cannot be staged", "--staged"]);
+    drs.run(&["host", "edit", DC, "--images", "local-lvm"]).fails(2, &["into a folder"]);
+    drs.run(&["host", "edit", DC, "--dump-dir", "/srv/dump"]).fails(2, &["Proxmox VE alone"]);
+    assert_eq!(drs.json(&["job", "list"]).as_array().map(Vec::len), Some(0), "nothing submitted");
+}
+
+#[test]
 fn a_damaged_point_is_found_and_not_restored() {
     let (lab, drs) = installation();
     let guest = lab.stopped("tick", 16);

@@ -165,8 +165,11 @@ async fn edit(place: &Place, output: Output, args: HostEditArgs) -> Outcome<Exit
 async fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
     let mut fault = error.fault();
     if let Some(node) = proxmox_node(place, error, host).await {
-        fault.message = format!("{} runs Proxmox VE, not libvirt; it was not added", host.name);
-        fault.remedy = format!("Say so: {}", add_command(place, &node));
+        fault = Fault::permanent(
+            FaultCode::InvalidInput,
+            format!("{} runs Proxmox VE, not libvirt; it was not added", host.name),
+            format!("Say so: {}", add_command(place, &node)),
+        );
     }
     if let DriverError::Transport(
         TransportError::KeyUnknown { fingerprint, .. }

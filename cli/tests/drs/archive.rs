@@ -82,7 +82,7 @@ fn archives_are_listed_and_proven_however_they_are_packed_and_come() {
         assert_eq!(listed["configs"][0]["name"], "qemu-server.conf");
         assert!(listed["disks"][0]["size_bytes"].as_u64() > Some(0), "{listed}");
         let verified = bench
-            .archive(&["verify", &listed["archive"].as_str().expect("a name"), "--json"])
+            .archive(&["verify", listed["archive"].as_str().expect("a name"), "--json"])
             .json();
         assert_eq!(
             (&verified["sound"], &verified["data_checksums"]),

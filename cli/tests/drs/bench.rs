@@ -154,7 +154,7 @@ impl Bench {
     }
 
     /// As [`Bench::run`], with standard output going to a file.
-    pub(crate) fn into_file(&self, line: &str, file: &Path) -> Ran {
+    pub(crate) fn to_file(&self, line: &str, file: &Path) -> Ran {
         let words = line.split(' ').collect::<Vec<_>>();
         ran(self.command(&words).stdout(File::create(file).expect("a file")))
     }

@@ -70,7 +70,7 @@ fn an_archive_goes_to_standard_output_and_comes_from_standard_input() {
     let bench = Bench::bare();
     let (machine, file) = (machine(&bench), bench.folder().join("stream"));
     let line = format!("archive create - {}", machine.join(" "));
-    let ran = bench.into_file(&line, &file);
+    let ran = bench.to_file(&line, &file);
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
     let listed = bench.fed("archive list - --json", &file).json();
     assert_eq!(
@@ -78,7 +78,7 @@ fn an_archive_goes_to_standard_output_and_comes_from_standard_input() {
         (&"standard input".into(), &"not compressed".into())
     );
 
-    let full = bench.into_file(&line, "/dev/full".as_ref());
+    let full = bench.to_file(&line, "/dev/full".as_ref());
     assert_eq!(full.code, 12, "{}", full.stderr);
     let unheard = bench.unheard(&line);
     assert_eq!(unheard.code, 2, "what nobody reads is not made: {}", unheard.stderr);
