@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 
 use crate::error::VmaError;
@@ -38,7 +38,9 @@ pub fn extract<R: Read>(
     Ok(reader.totals())
 }
 
-/// Reads on this thread and writes on another; on this one, too, when that falls behind.
+/// Reads on this thread and writes on another. One alone writes: two would wait for each other at
+/// the lock of the file, and scatter it on the disk.
+/// the file, and scatter it on the disk.
 fn copy<R: Read>(
     reader: &mut Reader<R>,
     disks: &Disks,
@@ -46,15 +48,12 @@ fn copy<R: Read>(
 ) -> Result<(), VmaError> {
     let (sender, receiver) = sync_channel(EXTENTS_AHEAD);
     thread::scope(|scope| {
-        let writer = scope.spawn(move || disks.write_batches(receiver));
+        let writer = scope.spawn(move || disks.write_all(receiver));
         let mut read = || {
             while let Some(pieces) = reader.next_pieces()? {
-                match sender.try_send(pieces) {
-                    Ok(()) => {}
-                    // On a busy machine, waiting to be woken costs more than the writing.
-                    Err(TrySendError::Full(pieces)) => disks.write(&pieces)?,
+                if sender.send(pieces).is_err() {
                     // Writing failed, which the other side tells.
-                    Err(TrySendError::Disconnected(_)) => break,
+                    break;
                 }
                 progress(reader.progress());
             }
@@ -113,12 +112,8 @@ impl Disks {
         header.devices.iter().map(disk).collect::<Result<_, _>>().map(Self)
     }
 
-    fn write_batches(&self, batches: Receiver<Vec<Piece>>) -> Result<(), VmaError> {
-        batches.into_iter().try_for_each(|pieces| self.write(&pieces))
-    }
-
-    fn write(&self, pieces: &[Piece]) -> Result<(), VmaError> {
-        for piece in pieces {
+    fn write_all(&self, batches: Receiver<Vec<Piece>>) -> Result<(), VmaError> {
+        for piece in batches.into_iter().flatten() {
             if let Some((path, file)) = self.0.get(&piece.device) {
                 file.write_all_at(&piece.data, piece.offset)
                     .map_err(|source| VmaError::File { path: path.clone(), source })?;
