@@ -258,17 +258,18 @@ impl Restore<'_> {
         )))
     }
 
-    /// The size that is given, or the one that the archive knows.
+    /// The size that is given, in GiB and cut to whole MiB, or the one that the archive knows.
     fn size(&self, inside: Option<&Config>) -> u64 {
         let gigabytes = self
             .given
             .value("rootfs")
-            .and_then(|rootfs| Volume::parse(rootfs).id.split(':').nth(1)?.parse::<u64>().ok());
+            .and_then(|rootfs| Volume::parse(rootfs).id.split(':').nth(1)?.parse::<f64>().ok());
         let known = inside.and_then(|config| {
             let rootfs = Volume::parse(config.get("rootfs")?);
             size_bytes(rootfs.option("size")?)
         });
-        gigabytes.map(|number| number << 30).or(known).unwrap_or(4 << 30)
+        let mebibytes = gigabytes.map(|number| (number * 1024.0).floor() as u64);
+        mebibytes.map(|number| number << 20).or(known).unwrap_or(4 << 30)
     }
 
     /// Makes the folder that stands for the volume, with the words that a file system is made with.
