@@ -108,10 +108,6 @@ impl Step for Inspect {
             staging(&place)?;
         }
         let VmDescription { spec, power, .. } = place.driver.describe(&vm.name).await?;
-        for disk in spec.disks.iter().filter(|disk| !disk.protected) {
-            let text = format!("disk {} is not covered: {}", disk.name, disk.unprotected_reason);
-            ctx.report.warn(text).await;
-        }
         let contents = spec.contents();
         if contents.is_empty() {
             return Err(Fault::permanent(

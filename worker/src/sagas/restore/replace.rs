@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use drs_hypervisor::{DriverError, ImportPlan, ReplacedVm, VmDescription};
-use drs_model::{Fault, FaultCode, PowerAction, PowerState, ReplacePolicy};
+use drs_model::{Fault, FaultClass, FaultCode, PowerAction, PowerState, ReplacePolicy};
 use drs_protocol::session::StepPlan;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -52,9 +52,27 @@ impl Aside {
             ));
         }
         ctx.report.info(format!("shutting down {host}/{}", old.name)).await;
-        place.driver.power(&place.grip, &old.name, PowerAction::Shutdown).await?;
-        Ok(true)
+        let switched = place.driver.power(&place.grip, &old.name, PowerAction::Shutdown).await;
+        switched.map(|_| true).map_err(|error| undecided(error.fault(), &place, old))
     }
+}
+
+/// A guest that does not shut down may be in the midst of its work: only a person can say that its power
+/// may be cut. What was restored so far stays for the time of the decision.
+fn undecided(fault: Fault, place: &Place, old: &ReplacedVm) -> Fault {
+    if fault.code != FaultCode::HypervisorFailed {
+        return fault;
+    }
+    let name = format!("{}/{}", place.grip.vm.host, old.name);
+    Fault::new(
+        FaultClass::NeedsOperator,
+        fault.code,
+        format!("the new VM is ready, but {name} does not shut down: {}", fault.message),
+        format!(
+            "Shut {name} down or switch it off yourself, on its host; then `drs job retry` puts the new \
+             VM in its place. `drs job cancel` takes the new VM back and leaves {name} as it is."
+        ),
+    )
 }
 
 #[async_trait]
