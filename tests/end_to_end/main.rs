@@ -3,3 +3,8 @@
 
 mod bad_input;
 mod libvirt;
+mod proxmox;
+mod proxmox_bad_input;
+mod proxmox_cross;
+mod proxmox_replace;
+mod proxmox_traps;

@@ -1,6 +1,6 @@
 //! The lab of Proxmox nodes, as `make test` brings it up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
@@ -16,6 +16,9 @@ pub const DRC: &str = "drc";
 
 /// Where the driver keeps what is on its way.
 const DUMPS: &str = "/var/lib/vz/drs";
+
+/// The options of each way in which data travels.
+pub const WAYS: [&[&str]; 2] = [&[], &["--staged"]];
 
 /// A fresh installation that knows both nodes, and the nodes to oneself while the guard lives: a node
 /// makes one dump at a time, whoever asks.
@@ -163,8 +166,64 @@ impl Nodes {
         })
     }
 
-    /// What DR Switch may have left on a node for a guest: a lock, files on their way, running dumps;
-    /// empty when the node is as it was.
+    /// The lines of a guest's configuration, sorted.
+    #[track_caller]
+    pub fn lines(&self, node: &str, vmid: &str) -> Vec<String> {
+        let text = self.config(node, vmid).unwrap_or_else(|| panic!("{node} has no VM {vmid}"));
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// The value of a line of a guest's configuration.
+    pub fn entry(&self, node: &str, vmid: &str, key: &str) -> Option<String> {
+        let config = self.config(node, vmid)?;
+        let value = |line: &str| Some(line.strip_prefix(key)?.strip_prefix(": ")?.to_owned());
+        config.lines().find_map(value)
+    }
+
+    /// A volume of a guest: the image of a disk, the folder of a container's root.
+    #[track_caller]
+    pub fn volume(&self, node: &str, vmid: &str, key: &str) -> PathBuf {
+        let line = self.entry(node, vmid, key).unwrap_or_else(|| panic!("{vmid} has no {key}"));
+        let volume = line.split(',').next().unwrap_or_default().to_owned();
+        let path = self.run(&["ssh", node, "pvesm", "path", &volume]);
+        self.file(node, path.trim())
+    }
+
+    /// The numbers of all guests of a node.
+    pub fn vmids(&self, node: &str) -> BTreeSet<String> {
+        let folders =
+            ["qemu-server", "lxc"].map(|folder| format!("/etc/pve/nodes/{node}/{folder}"));
+        let found = folders.iter().flat_map(|folder| files(&self.file(node, folder)));
+        let stem =
+            |file: String| Some(Path::new(&file).file_stem()?.to_string_lossy().into_owned());
+        found.filter_map(stem).collect()
+    }
+
+    /// Demands that nothing of DR Switch is left of its work on these guests.
+    #[track_caller]
+    pub fn nothing_left(&self, guests: &[(&str, &str)]) {
+        for (node, vmid) in guests {
+            assert_eq!(self.leftovers(node, vmid), Vec::<String>::new(), "{node}/{vmid}");
+        }
+    }
+
+    /// Every archive of other people on a node with its bytes, as one digest for each.
+    pub fn foreign(&self, node: &str) -> String {
+        let script = "'cd /var/lib/vz/dump && find . -type f | sort | xargs -r sha256sum'";
+        self.ssh(node, &["sh", "-c", script])
+    }
+
+    /// Changes how a node's commands behave, until the returned value is dropped.
+    #[track_caller]
+    pub fn set(&'static self, node: &'static str, key: &'static str, value: &str) -> Setting {
+        self.run(&["set", node, key, value]);
+        Setting { nodes: self, node, key }
+    }
+
+    /// What DR Switch may have left on a node for a guest: a lock, files on their way, running dumps,
+    /// half a guest; empty when the node is as it was.
     pub fn leftovers(&self, node: &str, vmid: &str) -> Vec<String> {
         let mut left = Vec::new();
         if let Some(line) = self
@@ -174,6 +233,7 @@ impl Nodes {
             left.push(format!("{vmid} has {line}"));
         }
         left.extend(files(&self.file(node, DUMPS)));
+        left.extend(self.half_guests(node));
         for folder in ["/var/lib/vz/dump", "/var/tmp"] {
             let unfinished = files(&self.file(node, folder)).into_iter().filter(|name| {
                 name.ends_with(".dat") || name.contains(".tmp/") || name.contains("vzdumptmp")
@@ -182,6 +242,36 @@ impl Nodes {
         }
         let running = self.ssh(node, &["pgrep", "-af", "vzdump|qmrestore"]);
         left.extend(running.lines().filter(|line| line.contains(vmid)).map(str::to_owned));
+        left
+    }
+
+    /// Guests that a restore has left half made, numbers that are reserved for nobody, images of no guest.
+    fn half_guests(&self, node: &str) -> Vec<String> {
+        let mut left = Vec::new();
+        for folder in ["qemu-server", "lxc"] {
+            for file in files(&self.file(node, &format!("/etc/pve/nodes/{node}/{folder}"))) {
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                if text.trim() == "memory: 128" || text.contains("lock: create") {
+                    left.push(format!("{file} is a stub"));
+                }
+            }
+        }
+        for file in files(&self.file(node, "/var/lib/drs-proxmox/imports")) {
+            let record = std::fs::read_to_string(&file).unwrap_or_default();
+            if record.split(' ').nth(1) != Some("made") {
+                left.push(format!("{file}: {record}"));
+            }
+        }
+        let folders = ["/var/lib/vz/images", "/var/lib/vz/private", "/srv/fast/images"];
+        for folder in folders.map(|folder| self.file(node, folder)) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let vmid = entry.file_name().to_string_lossy().into_owned();
+                let empty = std::fs::read_dir(entry.path()).is_ok_and(|mut it| it.next().is_none());
+                if self.config(node, &vmid).is_none() && !empty {
+                    left.push(format!("{} belongs to no VM", entry.path().display()));
+                }
+            }
+        }
         left
     }
 
@@ -214,6 +304,20 @@ impl Nodes {
     }
 }
 
+/// A setting of a node's commands. It is taken back in the end.
+pub struct Setting {
+    nodes: &'static Nodes,
+    node: &'static str,
+    key: &'static str,
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let script = format!("'sed -i /^{}:/d /etc/drs-lab.cfg'", self.key);
+        self.nodes.ssh(self.node, &["sh", "-c", &script]);
+    }
+}
+
 /// Every file below a folder, by its path.
 fn files(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
@@ -235,6 +339,9 @@ pub struct Vm {
     pub vmid: String,
     container: bool,
 }
+
+/// What the guests of kind `boot` and `writer` say on their console when they are there.
+pub const BOOTED: &str = "BOOT OK|WRITER UP";
 
 impl Vm {
     /// As the product writes it.

@@ -142,21 +142,71 @@ impl Installation {
         assert_eq!(finished.code, 137, "not killed at {point}: {}", finished.stderr);
     }
 
+    /// Runs a server that is killed at a crash point, and makes sure that it was.
+    #[track_caller]
+    pub fn crash_serving(&self, point: &str) {
+        let mut serving = self.serve_with(|command| {
+            command.env("DRS_CRASH_AT", point);
+        });
+        let code = wait_for(point, || {
+            let code = serving.child.try_wait().expect("a child").map(|status| {
+                use std::os::unix::process::ExitStatusExt;
+                status.signal()
+            });
+            let over = || self.job(&self.newest_job())["state"] == "succeeded";
+            code.or_else(|| over().then_some(None))
+        });
+        assert_eq!(code, Some(9), "not killed at {point}: {}", self.serve_log());
+    }
+
     /// Starts `drs serve`; it ends with the returned value.
     pub fn serve(&self) -> Serving {
+        self.serve_with(|_| {})
+    }
+
+    fn serve_with(&self, change: impl FnOnce(&mut Command)) -> Serving {
         let log = std::fs::File::create(self.dir.path().join("serve.log")).expect("a log");
-        let child = self
-            .command(&["serve"])
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("drs serve starts");
-        Serving { child }
+        let mut command = self.command(&["serve"]);
+        command.stdout(log.try_clone().expect("a log")).stderr(log);
+        change(&mut command);
+        Serving { child: command.spawn().expect("drs serve starts") }
     }
 
     /// What the server has said.
     pub fn serve_log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("serve.log")).unwrap_or_default()
+    }
+
+    /// Submits a job that waits until a person has done something, tells what it waits for, and cancels it.
+    #[track_caller]
+    pub fn waits(&self, args: &[&str]) -> Value {
+        let server = self.serve();
+        let job = self.json(&[args, &["--detach"]].concat());
+        let id = job["id"].as_str().expect("an id");
+        let job = wait_for("the job waits", || {
+            Some(self.job(id)).filter(|job| job["state"] == "retry_wait")
+        });
+        self.run(&["job", "cancel", id]).ok();
+        assert_eq!(self.settled(id), "cancelled");
+        server.terminate();
+        job["fault"].clone()
+    }
+
+    /// The job that was submitted last.
+    #[track_caller]
+    pub fn newest_job(&self) -> String {
+        self.json(&["job", "list"])[0]["id"].as_str().expect("a job").to_owned()
+    }
+
+    /// Lets a server finish what is to be done, and demands that the newest job ends in this state.
+    #[track_caller]
+    pub fn finish(&self, state: &str, context: &str) -> String {
+        let job = self.newest_job();
+        let server = self.serve();
+        let ended = self.settled(&job);
+        server.terminate();
+        assert_eq!(ended, state, "{context}: {}", self.run(&["job", "log", &job]).stdout);
+        job
     }
 
     /// A job's record.

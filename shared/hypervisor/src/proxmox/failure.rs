@@ -50,6 +50,8 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
     ("400 parameter verification failed", Complaint::Wrong),
     ("could not activate storage", Complaint::Wrong),
     ("does not support container directories", Complaint::Wrong),
+    ("bridge '", Complaint::Wrong),
+    ("if it's a template", Complaint::Wrong),
 ];
 
 /// The error of a command that ended with another exit code than 0.

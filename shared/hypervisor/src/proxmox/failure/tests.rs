@@ -127,3 +127,13 @@ fn a_full_disk_is_seen_behind_the_broken_pipe_to_the_compressor() {
 fn a_log_that_ends_in_the_midst_is_of_a_command_that_was_ended() {
     assert_eq!(reason("INFO: started backup task\n"), "it was ended before it was done");
 }
+
+#[test]
+fn a_guest_that_can_never_start_is_not_tried_again() {
+    for text in ["bridge 'vmbr7' does not exist\n", "you can't start a vm if it's a template\n"] {
+        let output = Output { code: 255, stdout: Vec::new(), stderr: text.into() };
+        let fault = failure(&host(), None, "qm start 112", &output).fault();
+        assert_eq!(fault.class, FaultClass::Permanent, "{fault:?}");
+        assert!(fault.message.contains("qm start 112"), "{fault:?}");
+    }
+}
