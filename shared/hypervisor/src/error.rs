@@ -103,74 +103,64 @@ impl DriverError {
     /// The error in the operator's terms.
     #[must_use]
     pub fn fault(&self) -> Fault {
-        let text = self.to_string();
-        match self {
-            Self::Transport(error) => error.fault(),
-            Self::VmNotFound { vm, similar } => {
-                let hint = similar
-                    .as_ref()
-                    .map(|name| format!(" Did you mean {name}?"))
-                    .unwrap_or_default();
-                Fault::permanent(
-                    FaultCode::VmNotFound,
-                    text,
-                    format!("List the host's VMs with `drs vm list {}`.{hint}", vm.host),
-                )
+        let (class, code) = match self {
+            Self::Transport(error) => return error.fault(),
+            Self::VmNotFound { .. } | Self::Elsewhere { .. } => {
+                (FaultClass::Permanent, FaultCode::VmNotFound)
             }
-            Self::Elsewhere { vm, node } => Fault::permanent(
-                FaultCode::VmNotFound,
-                text,
-                format!(
-                    "Name it on the host that stands for node {node} (`drs host add` if there is none yet), or move it back: `qm migrate {} NODE`.",
+            Self::AlreadyExists { .. } | Self::NotReplaceable { .. } => {
+                (FaultClass::Permanent, FaultCode::AlreadyExists)
+            }
+            Self::Busy { .. } => (FaultClass::Busy, FaultCode::VmBusy),
+            Self::PermissionDenied { .. } => (FaultClass::Permanent, FaultCode::PermissionDenied),
+            Self::Unsupported(_) => (FaultClass::Permanent, FaultCode::Unsupported),
+            Self::HostFull { .. } => (FaultClass::Permanent, FaultCode::HostFull),
+            Self::Failed { .. } => (FaultClass::Transient, FaultCode::HypervisorFailed),
+            Self::Stream { .. } => (FaultClass::Transient, FaultCode::HostUnreachable),
+            Self::Invalid(_) => (FaultClass::Permanent, FaultCode::InvalidInput),
+        };
+        Fault::new(class, code, self.to_string(), self.remedy())
+    }
+
+    fn remedy(&self) -> String {
+        let constant = match self {
+            Self::Transport(error) => return error.fault().remedy,
+            Self::VmNotFound { vm, similar } => {
+                let hint = similar.as_ref().map(|name| format!(" Did you mean {name}?"));
+                let hint = hint.unwrap_or_default();
+                return format!("List the host's VMs with `drs vm list {}`.{hint}", vm.host);
+            }
+            Self::Elsewhere { vm, node } => {
+                return format!(
+                    "Name it on the host that stands for node {node} (`drs host add` if there is none \
+                     yet), or move it back: `qm migrate {} NODE`.",
                     vm.name
-                ),
-            ),
-            Self::AlreadyExists { .. } => Fault::permanent(
-                FaultCode::AlreadyExists,
-                text,
-                "Nothing is overwritten: restore under another name with `--as NAME`, say with `--replace POLICY` what becomes of a VM that is there (keep, stop-and-keep, destroy-after-proof), or remove what is there yourself.",
-            ),
-            Self::NotReplaceable { .. } => Fault::permanent(
-                FaultCode::AlreadyExists,
-                text,
-                "Make sure that nobody needs that VM: then shut it down or remove it, say with `--replace POLICY` what becomes of it, or choose another target name (`drs pair edit`).",
-            ),
-            Self::Busy { .. } => Fault::new(
-                FaultClass::Busy,
-                FaultCode::VmBusy,
-                text,
-                "The job waits and tries again; `drs job cancel` ends it.",
-            ),
-            Self::PermissionDenied { .. } => Fault::permanent(
-                FaultCode::PermissionDenied,
-                text,
-                "Give the login user the right to use the hypervisor (Proxmox VE: root; libvirt: root, or a member of the group libvirt) and to write the image folder.",
-            ),
-            Self::Unsupported(_) => Fault::permanent(
-                FaultCode::Unsupported,
-                text,
-                "Run `drs host check` to see what the host lacks.",
-            ),
-            Self::HostFull { .. } => Fault::permanent(
-                FaultCode::HostFull,
-                text,
-                "Free space there or choose another folder (`drs host add --images`, `drs pair edit --storage`), then run the job again.",
-            ),
-            Self::Failed { .. } => Fault::transient(
-                FaultCode::HypervisorFailed,
-                text,
-                "Look at the hypervisor's own log on that host.",
-            ),
-            Self::Stream { .. } => Fault::transient(
-                FaultCode::HostUnreachable,
-                text,
-                "The job starts this attempt again by itself.",
-            ),
-            Self::Invalid(_) => Fault::permanent(
-                FaultCode::InvalidInput,
-                text,
-                "Change the request; trying again will not help.",
-            ),
-        }
+                );
+            }
+            Self::AlreadyExists { .. } => {
+                "Nothing is overwritten: restore under another name with `--as NAME`, say with \
+                 `--replace POLICY` what becomes of a VM that is there (keep, stop-and-keep, \
+                 destroy-after-proof), or remove what is there yourself."
+            }
+            Self::NotReplaceable { .. } => {
+                "Make sure that nobody needs that VM: then shut it down or remove it, say with \
+                 `--replace POLICY` what becomes of it, or choose another target name \
+                 (`drs pair edit`)."
+            }
+            Self::Busy { .. } => "The job waits and tries again; `drs job cancel` ends it.",
+            Self::PermissionDenied { .. } => {
+                "Give the login user the right to use the hypervisor (Proxmox VE: root; libvirt: \
+                 root, or a member of the group libvirt) and to write the image folder."
+            }
+            Self::Unsupported(_) => "Run `drs host check` to see what the host lacks.",
+            Self::HostFull { .. } => {
+                "Free space there or choose another place (`drs host edit --images`, \
+                 `drs pair edit --storage`), then run the job again."
+            }
+            Self::Failed { .. } => "Look at the hypervisor's own log on that host.",
+            Self::Stream { .. } => "The job starts this attempt again by itself.",
+            Self::Invalid(_) => "Change the request; trying again will not help.",
+        };
+        constant.to_owned()
     }
 }

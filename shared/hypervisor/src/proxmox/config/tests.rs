@@ -209,7 +209,8 @@ fn networks_are_mapped_with_their_tags() {
     let map = |pairs: &[(&str, &str)]| -> NetworkMap {
         pairs.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect()
     };
-    let cases: [(&str, &[(&str, &str)], &str); 7] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 7] = [
         ("virtio=M,bridge=vmbr0,tag=20", &[("vmbr0", "vmbr1")], "virtio=M,bridge=vmbr1,tag=20"),
         ("virtio=M,bridge=vmbr0,tag=20", &[("vmbr0.20", "vmbr1")], "virtio=M,bridge=vmbr1"),
         ("virtio=M,bridge=vmbr0,tag=20", &[("vmbr0", "vmbr1.30")], "virtio=M,bridge=vmbr1,tag=30"),
