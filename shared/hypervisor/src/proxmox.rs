@@ -9,7 +9,7 @@
 //! # Invariants
 //! - A VM is located first: `vzdump` ends with exit code 0 and no backup when it is on another node.
 //! - Exit codes of Proxmox's tools are the errno of the moment: what a failure means is told by its
-//!   text ([`failure`]).
+//!   text (`failure.rs`).
 //! - Never `--force`: what is restored gets a VMID that is free.
 //! - Never a tool's own pruning, never `--remove`: every dump says `--prune-backups keep-all=1`.
 //!
