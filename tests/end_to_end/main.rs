@@ -6,5 +6,7 @@ mod libvirt;
 mod proxmox;
 mod proxmox_bad_input;
 mod proxmox_cross;
+mod proxmox_mapping;
 mod proxmox_replace;
+mod proxmox_replicate;
 mod proxmox_traps;

@@ -9,6 +9,11 @@ use drs_tests::product::Installation;
 /// Deaths that a job survives, by the number of attempts that it has.
 const DEATHS: usize = 4;
 
+/// Small, and all of it data.
+const SMALL: &[&str] = &["--size", "4M", "--data", "100%"];
+/// So slow that a transfer has a middle.
+const STAGED: &[&str] = &["--staged", "--limit", "2M"];
+
 /// Steps of a saga, those with a point in their middle written `step!`.
 const BACKUP: &str = "inspect clean export copy! close commit";
 const BACKUP_STAGED: &str = "inspect clean dump! locate fetch! copy! close commit";
@@ -98,7 +103,7 @@ fn same_disk(nodes: &Nodes, guest: &Vm, vmid: &str, context: &str) {
 
 fn backups_die(staged: &[&str], steps: &str) {
     let (nodes, drs, _turn) = installation();
-    let guest = nodes.guest("boot", &["--size", "4M"]);
+    let guest = nodes.guest("boot", SMALL);
     guest.start();
     let foreign = Foreign::new(nodes);
     let args = |_| {
@@ -125,13 +130,13 @@ fn a_streamed_backup_killed_at_any_point_completes_and_leaves_nothing() {
 
 #[test]
 fn a_staged_backup_killed_at_any_point_completes_and_leaves_nothing() {
-    backups_die(&["--staged"], BACKUP_STAGED);
+    backups_die(STAGED, BACKUP_STAGED);
 }
 
 /// Restores in place of the counterpart before, each killed at later steps.
 fn restores_die(staged: &[&str], steps: &str) {
     let (nodes, drs, _turn) = installation();
-    let guest = nodes.guest("boot", &["--size", "4M"]);
+    let guest = nodes.guest("boot", SMALL);
     let first = nodes.fresh_vmid().to_string();
     let target = format!("{DRC}/{first}");
     drs.run(&["pair", "add", "web", "--source", &guest.reference(), "--target", &target]).ok();
@@ -162,12 +167,12 @@ fn a_streamed_restore_killed_at_any_point_completes_and_leaves_nothing() {
 
 #[test]
 fn a_staged_restore_killed_at_any_point_completes_and_leaves_nothing() {
-    restores_die(&["--staged"], RESTORE_STAGED);
+    restores_die(STAGED, RESTORE_STAGED);
 }
 
 fn replications_die(staged: &[&str], steps: &str) {
     let (nodes, drs, _turn) = installation();
-    let guest = nodes.guest("boot", &["--size", "4M"]);
+    let guest = nodes.guest("boot", SMALL);
     let first = nodes.fresh_vmid().to_string();
     let target = format!("{DRC}/{first}");
     drs.run(&["pair", "add", "web", "--source", &guest.reference(), "--target", &target]).ok();
@@ -193,5 +198,5 @@ fn a_replication_in_one_pass_killed_at_any_point_completes_and_leaves_nothing() 
 
 #[test]
 fn a_staged_replication_killed_at_any_point_completes_and_leaves_nothing() {
-    replications_die(&["--staged"], REPLICATE_STAGED);
+    replications_die(STAGED, REPLICATE_STAGED);
 }

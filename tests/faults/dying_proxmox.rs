@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use drs_tests::nodes::{DC, DRC, Nodes, WAYS, installation};
 use drs_tests::product::{Installation, binary, wait_for};
 
-/// So slow that there is a middle.
-const SLOWLY: [&str; 2] = ["--limit", "2M"];
+/// So slow that there is a middle, of a disk that no buffer holds.
+const SLOWLY: [&str; 2] = ["--limit", "8M"];
+const LARGE: &[&str] = &["--size", "24M", "--data", "100%"];
 
 /// What is killed.
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +59,12 @@ fn in_the_middle_of(drs: &Installation, job: &str, steps: &[&str]) {
 #[test]
 fn a_backup_whose_host_side_dies_in_the_middle_completes_and_leaves_the_guest_as_it_was() {
     let (nodes, drs, _turn) = installation();
-    let guest = nodes.guest("boot", &["--data", "100%"]);
+    let guest = nodes.guest("boot", LARGE);
     let server = drs.serve();
-    for way in WAYS {
-        for victim in [Victim::Worker, Victim::Command, Victim::Connection, Victim::Node] {
+    let streamed = [Victim::Worker, Victim::Connection, Victim::Node];
+    let staged = [Victim::Worker, Victim::Command, Victim::Node];
+    for (way, victims) in WAYS.into_iter().zip([streamed, staged]) {
+        for victim in victims {
             nodes.ssh(DC, &["qm", "start", &guest.vmid]);
             let job = submitted(&drs, &[&["backup", &guest.reference()], way].concat());
             wait_for("the dump is under way", || {
@@ -86,7 +89,7 @@ fn a_backup_whose_host_side_dies_in_the_middle_completes_and_leaves_the_guest_as
 #[test]
 fn a_restore_whose_host_side_dies_in_the_middle_completes_and_leaves_nothing_half() {
     let (nodes, drs, _turn) = installation();
-    let guest = nodes.guest("boot", &["--data", "100%"]);
+    let guest = nodes.guest("boot", LARGE);
     drs.run(&["backup", &guest.reference()]).ok();
     let latest = format!("latest:{}", guest.reference());
     let server = drs.serve();

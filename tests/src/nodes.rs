@@ -236,7 +236,9 @@ impl Nodes {
         left.extend(self.half_guests(node));
         for folder in ["/var/lib/vz/dump", "/var/tmp"] {
             let unfinished = files(&self.file(node, folder)).into_iter().filter(|name| {
-                name.ends_with(".dat") || name.contains(".tmp/") || name.contains("vzdumptmp")
+                let of_guest = name.contains(&format!("-{vmid}-"));
+                of_guest && (name.ends_with(".dat") || name.contains(".tmp/"))
+                    || name.contains("vzdumptmp")
             });
             left.extend(unfinished);
         }
