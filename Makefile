@@ -13,7 +13,7 @@ demo: ## Back up a running VM, lose its host, restore it elsewhere (KEEP=1 leave
 	@tests/lab/demo-$(HYPERVISOR) $(if $(KEEP),keep)
 
 .PHONY: demo-proxmox
-demo-proxmox: ## The story of a Proxmox pair: by hand as it was done, then by drs (needs root)
+demo-proxmox: ## A Proxmox pair backed up, lost and restored: by hand, then by drs (needs root)
 	@tests/lab/demo-proxmox
 
 .PHONY: demo-down
@@ -21,7 +21,7 @@ demo-down: ## End the demo that KEEP=1 left on
 	@tests/lab/demo-down
 
 .PHONY: test
-test: ## Run all tests, on two real libvirt hosts under software emulation
+test: ## Run all tests, on two real libvirt hosts and Proxmox nodes, under software emulation
 	@tests/lab/test
 
 .PHONY: check

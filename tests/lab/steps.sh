@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the demos share: named steps with their times, every command printed before it runs, one verdict
-# at the end. Sourced by demo-libvirt and demo-simulated.
+# at the end. Sourced by demo-libvirt, demo-proxmox and demo-simulated.
 
 TARGET=${CARGO_TARGET_DIR:-$REPO/target}
 LOG=$TARGET/demo.log
