@@ -8,6 +8,11 @@
 node=$(uname -n)
 node=${node%%.*}
 printf 'node %s\n' "$node"
+# Without its cluster's file system a node seems to have no guest at all.
+if [ ! -d "/etc/pve/nodes/$node" ]; then
+    printf 'the cluster file system /etc/pve of node %s is not there\n' "$node" >&2
+    exit 21
+fi
 for config in /etc/pve/nodes/*/qemu-server/"$1".conf /etc/pve/nodes/*/lxc/"$1".conf; do
     [ -e "$config" ] || continue
     folder=${config%/*}

@@ -36,6 +36,11 @@ config_of() {
     return 1
 }
 
+# Without its cluster's file system a node seems to have no guest at all.
+demand_cluster() {
+    [ -d "$pve/nodes/$node" ] || fail 21 "the cluster file system $pve of node $node is not there"
+}
+
 demand_free() {
     found=$(config_of "$vmid") || return 0
     found=${found#"$pve"/nodes/}
@@ -84,10 +89,11 @@ alone() {
 is_stub() { [ "$(entries "$1")" = 'memory: 128' ]; }
 
 # ours CONFIG IDENTITY... [-- ...]
-ours() {
+ours() { is_stub "$1" || entries "$1" | grep -qx 'lock: create' || is_known "$@"; }
+
+is_known() {
     config=$1
     shift
-    ! is_stub "$config" && ! entries "$config" | grep -qx 'lock: create' || return 0
     told=1
     for identity; do
         [ "$identity" != -- ] || break
@@ -105,10 +111,11 @@ demand_off() {
     esac
 }
 
-# destroy_guest CONFIG
+# destroy_guest CONFIG: any lock but that of a restore is somebody's who is at work on it; Proxmox
+# refuses then.
 destroy_guest() {
     demand_off
-    if entries "$1" | grep -q '^lock:'; then "$tool" unlock "$vmid" >/dev/null || exit 1; fi
+    if entries "$1" | grep -qx 'lock: create'; then "$tool" unlock "$vmid" >/dev/null || exit 1; fi
     if entries "$1" | grep -qx 'protection: 1'; then
         "$tool" set "$vmid" --protection 0 >/dev/null || exit 1
     fi
@@ -123,7 +130,7 @@ clear() {
     own=$(own_config)
     if [ -e "$own" ]; then
         ! ours "$own" "$@" || destroy_guest "$own"
-    elif elsewhere=$(config_of "$vmid") && ours "$elsewhere" "$@"; then
+    elif elsewhere=$(config_of "$vmid") && is_known "$elsewhere" "$@"; then
         fail 21 "VM $vmid was moved to another node (${elsewhere#"$pve"/nodes/}): it is not removed"
     fi
 }
@@ -133,6 +140,7 @@ clear() {
 survey() {
     pve=$1 state=$2 vmid=$3
     shift 3
+    demand_cluster
     for record in "$state"/imports/*; do
         [ -f "$record" ] || continue
         case ${record##*/} in *[!0-9]*) continue ;; esac
@@ -243,6 +251,8 @@ destroy() {
     read_record
     if [ "$2" = refresh-copy ]; then
         [ "$stage" = made ] && [ "$made_mark" = "$1" ] || return 0
+    elif entries "$config" | grep -qx 'protection: 1'; then
+        fail 1 "VM $vmid is protected against removal (protection mode enabled)"
     fi
     destroy_guest "$config"
     rm -f -- "$record"
@@ -303,6 +313,7 @@ reserve | stage | restore | settle | made | remove | destroy)
     take_turn "$1" "$2"
     job=$1 pve=$3 state=$4 folder=$5 vmid=$6 tool=$7 record=$4/imports/$6
     shift 7
+    demand_cluster
     "$command" "$@"
     ;;
 esac

@@ -57,6 +57,9 @@ const NOTABLE: &[&str] = &[
     "stopping virtual guest",
 ];
 
+/// What a hook that failed behind a container's data was called with.
+const LATE_HOOKS: &[&str] = &[" pre-restart ", " post-restart ", " backup-end ", " log-end "];
+
 impl Account {
     /// Reads a log from its beginning, or as much as there is of it.
     pub(super) fn read(vmid: Vmid, log: &str) -> Self {
@@ -110,6 +113,9 @@ impl Account {
     fn complain(&mut self, vmid: Vmid, before: &str, text: &str) {
         if let Some(reason) = text.strip_prefix(&format!("Backup of VM {vmid} failed - ")) {
             self.failure = Some(reason.to_owned());
+            // A tar tells its sum also when there were files that it could not read.
+            let behind = LATE_HOOKS.iter().any(|phase| reason.contains(phase));
+            self.data_complete &= self.tar_bytes.is_none() || behind;
         } else if before.starts_with("issuing guest-agent 'fs-freeze'") {
             self.freeze = Freeze::Failed(text.to_owned());
         } else if before.starts_with("issuing guest-agent 'fs-thaw'") {

@@ -38,13 +38,14 @@ begin() {
     : >"$folder/output"
 }
 
-# dump_of LIMIT OPTION...: vzdump with what every run says. LIMIT is in KiB/s, empty for none.
+# dump_of LIMIT OPTION...: vzdump with what every run says. LIMIT is in KiB/s, empty for none. A KVM that
+# it starts may outlive it: that must inherit neither the turn (descriptor 6) nor the guard's lock (9).
 dump_of() {
     limit=$1
     shift
     umask 022
     exec vzdump "$vmid" --mode snapshot --dumpdir "$folder" --tmpdir "$folder" \
-        --prune-backups keep-all=1 --lockwait 0 ${limit:+--bwlimit "$limit"} "$@" 6>&-
+        --prune-backups keep-all=1 --lockwait 0 ${limit:+--bwlimit "$limit"} "$@" 6>&- 9>&-
 }
 
 # When it began, and the end of what vzdump printed.

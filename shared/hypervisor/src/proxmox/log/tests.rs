@@ -177,6 +177,21 @@ fn trap_19_a_failed_hook_leaves_the_data_complete() {
 }
 
 #[test]
+fn a_tar_that_could_not_read_a_file_is_not_complete() {
+    let read = |reason: &str| {
+        let log = format!(
+            "INFO: Starting Backup of VM 200 (lxc)\nINFO: Total bytes written: 2048000 (2.0MiB, 384MiB/s)\n\
+            ERROR: Backup of VM 200 failed - {reason}\n"
+        );
+        Account::read(Vmid::new(200).expect("a VMID"), &log)
+    };
+    let tar = read("command 'set -o pipefail && tar cpf - --totals ./' failed: exit code 2");
+    assert!(!tar.data_complete && tar.failure.is_some(), "{tar:?}");
+    let hook = read("command '/root/hook.sh backup-end snapshot 200' failed: exit code 3");
+    assert!(hook.data_complete && !hook.finished, "{hook:?}");
+}
+
+#[test]
 fn trap_14_the_archives_name_is_taken_from_the_log() {
     let archive = account(130, "vzdump-live-bwlimit").archive;
     let name = "/var/lib/vz/dump/vzdump-qemu-130-2026_11_22-01_55_42.vma.zst";
