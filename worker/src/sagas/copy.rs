@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use drs_hypervisor::Export;
-use drs_model::{Content, Fault, Piece};
+use drs_model::{Content, Fault, FaultCode, Piece};
 use drs_transport::Rates;
 use tokio::time::MissedTickBehavior;
 
@@ -29,6 +29,11 @@ use crate::saga::{Place, StepContext};
 
 /// How often a VM is looked at while its contents are read.
 const DANGER_LOOK: Duration = Duration::from_secs(3);
+/// Longest time in which a piece must be taken. Who is read may wait for that: a guest whose backup is
+/// not read on cannot write.
+const WRITE_STALL: Duration = Duration::from_secs(300);
+/// Longest time in which the next piece must come. Long, since holes are passed over in silence.
+const READ_STALL: Duration = Duration::from_secs(3600);
 
 /// Where pieces come from.
 #[async_trait]
@@ -55,10 +60,10 @@ pub(super) async fn pump(
     from: &mut dyn Inlet,
     to: &mut dyn Outlet,
 ) -> Result<(), Fault> {
-    while let Some(piece) = from.next().await? {
+    while let Some(piece) = moving("read", READ_STALL, from.next()).await? {
         let bytes = piece.extent.data.len() as u64;
         rates.pass(bytes).await;
-        to.write(piece).await?;
+        moving("written", WRITE_STALL, to.write(piece)).await?;
         let done_bytes = from.done_bytes();
         ctx.report.progress(|progress| {
             progress.done_bytes = done_bytes;
@@ -69,6 +74,21 @@ pub(super) async fn pump(
     let done_bytes = from.done_bytes();
     ctx.report.progress(|progress| progress.done_bytes = done_bytes);
     Ok(())
+}
+
+/// Ends what stands still, so that a hung storage keeps neither the VM nor the job for ever.
+async fn moving<T>(
+    what: &str,
+    limit: Duration,
+    call: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, Fault> {
+    tokio::time::timeout(limit, call).await.unwrap_or_else(|_| {
+        Err(Fault::transient(
+            FaultCode::HostUnreachable,
+            format!("the transfer stood still: nothing could be {what} for {} s", limit.as_secs()),
+            "Check the vault's storage and the hosts; the job starts this attempt again by itself.",
+        ))
+    })
 }
 
 /// Reads an open export while looking after its VM: a danger ends the transfer.
