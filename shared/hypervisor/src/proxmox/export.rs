@@ -194,8 +194,9 @@ impl ProxmoxDriver {
         Ok(Box::new(ArchiveSource::new(open.decoding, contents, open.run)))
     }
 
-    /// Nothing endangers the guest: QEMU keeps what the guest overwrites by writing it to the stream
-    /// first, so a slow reader slows the guest's writes down, but does not stop them.
+    /// Nothing endangers the guest but a reader that stands still: QEMU keeps what the guest overwrites by
+    /// writing it to the stream first, so who reads slowly slows the guest's writes down. A transfer
+    /// that stands still is ended by the worker.
     pub(super) async fn danger(
         &self,
         _grip: &Grip,

@@ -118,7 +118,7 @@ await() {
     done
 }
 # Takes the lock. A hold of the same job gives way: it runs what it has for the case of its loss
-# (at most 65 s) before it frees the VM.
+# (at most 240 s) before it frees the VM.
 lock() {
     exec 9>>"$dir/lock"
     holder
