@@ -89,7 +89,11 @@ impl Exit {
             | F::Unsupported => Self::Refused,
             F::HypervisorFailed | F::Fenced | F::Vanished | F::AttemptsExhausted => Self::JobFailed,
             F::Cancelled => Self::JobCancelled,
-            F::VaultFailed | F::StoreFailed | F::DataTooNew | F::NotInitialised => Self::DataDir,
+            F::VaultFailed
+            | F::SpoolFailed
+            | F::StoreFailed
+            | F::DataTooNew
+            | F::NotInitialised => Self::DataDir,
             F::PointDamaged | F::ArchiveDamaged => Self::PointDamaged,
             F::HostFull | F::VaultFull | F::DiskFull => Self::NoSpace,
             F::Internal => Self::Internal,

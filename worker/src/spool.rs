@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use drs_backend::Backend;
-use drs_model::{Fault, FaultCode, JobId};
+use drs_model::{Fault, JobId};
 use drs_transport::Rsync;
 
 /// Where archives lie, and what brings them there and away.
@@ -32,7 +32,7 @@ impl Spool {
         let folder = self.folder(job);
         let mut builder = tokio::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
-        builder.create(&folder).await.map_err(|error| broken(&folder, &error))?;
+        builder.create(&folder).await.map_err(|error| Fault::spool(&folder, &error))?;
         Ok(folder.join(name))
     }
 
@@ -40,7 +40,9 @@ impl Spool {
     pub(crate) async fn clear(&self, job: JobId) -> Result<(), Fault> {
         let folder = self.folder(job);
         match tokio::fs::remove_dir_all(&folder).await {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(broken(&folder, &error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Fault::spool(&folder, &error))
+            }
             _ => Ok(()),
         }
     }
@@ -48,14 +50,6 @@ impl Spool {
     fn folder(&self, job: JobId) -> PathBuf {
         self.root.join(job.to_string())
     }
-}
-
-fn broken(path: &Path, error: &io::Error) -> Fault {
-    Fault::transient(
-        FaultCode::HostFull,
-        format!("the spool folder {} cannot be used: {error}", path.display()),
-        "Check that the spool's disk is mounted, writable and has space for an archive.",
-    )
 }
 
 /// Removes from a worker's spool folder what belongs to jobs that are over. Of jobs that are not known to

@@ -1,5 +1,8 @@
 //! Why a driver could not do it, classified once.
 
+use std::io;
+use std::path::PathBuf;
+
 use drs_model::{Fault, FaultClass, FaultCode, VmRef};
 use drs_transport::TransportError;
 
@@ -88,6 +91,14 @@ pub enum DriverError {
         /// Why.
         reason: String,
     },
+    /// A file of this machine cannot be written.
+    #[error("{} on this machine: {source}", path.display())]
+    Spool {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The request cannot be done whoever tries.
     #[error("{0}")]
     Invalid(String),
@@ -105,6 +116,7 @@ impl DriverError {
     pub fn fault(&self) -> Fault {
         let (class, code) = match self {
             Self::Transport(error) => return error.fault(),
+            Self::Spool { path, source } => return Fault::spool(path, source),
             Self::VmNotFound { .. } | Self::Elsewhere { .. } => {
                 (FaultClass::Permanent, FaultCode::VmNotFound)
             }
@@ -125,6 +137,7 @@ impl DriverError {
     fn remedy(&self) -> String {
         let constant = match self {
             Self::Transport(error) => return error.fault().remedy,
+            Self::Spool { path, source } => return Fault::spool(path, source).remedy,
             Self::VmNotFound { vm, similar } => {
                 let hint = similar.as_ref().map(|name| format!(" Did you mean {name}?"));
                 let hint = hint.unwrap_or_default();

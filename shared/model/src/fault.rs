@@ -1,6 +1,8 @@
 //! What went wrong, classified once near its origin, with words for the operator.
 
 use std::fmt;
+use std::io;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +72,8 @@ pub enum FaultCode {
     ArchiveDamaged,
     /// No space left on this machine.
     DiskFull,
+    /// The folder for archives on their way on this machine cannot be used.
+    SpoolFailed,
     /// The state store failed.
     StoreFailed,
     /// The data directory was written by a newer version.
@@ -134,6 +138,25 @@ impl Fault {
         Self::new(FaultClass::Transient, code, message, remedy)
     }
 
+    /// A file or folder of the spool, where archives lie on their way on this machine, cannot be used. A
+    /// full disk is told from everything else: no retry cures it.
+    pub fn spool(path: &Path, error: &io::Error) -> Self {
+        let message = format!("the spool of this machine: {}: {error}", path.display());
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::permanent(
+                FaultCode::DiskFull,
+                message,
+                "Free space on the disk of the spool, or move the data directory to a larger one: an \
+                 archive must fit. Then give the command again (with another `--key`, if it had one).",
+            ),
+            _ => Self::transient(
+                FaultCode::SpoolFailed,
+                message,
+                "Check that the disk of the data directory is mounted, sound and writable.",
+            ),
+        }
+    }
+
     /// A defect of DR Switch itself.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::permanent(
@@ -160,3 +183,19 @@ impl fmt::Display for Fault {
 }
 
 impl std::error::Error for Fault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_spool_is_no_fault_that_passes() {
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            let fault = Fault::spool(Path::new("/spool/job"), &full.into());
+            assert_eq!((fault.class, fault.code), (FaultClass::Permanent, FaultCode::DiskFull));
+            assert!(fault.message.contains("/spool/job") && fault.remedy.contains("Free space"));
+        }
+        let fault = Fault::spool(Path::new("/spool"), &io::ErrorKind::PermissionDenied.into());
+        assert_eq!((fault.class, fault.code), (FaultClass::Transient, FaultCode::SpoolFailed));
+    }
+}

@@ -26,7 +26,7 @@ impl ProxmoxDriver {
         let path = local.to_owned();
         let made = tokio::task::spawn_blocking(move || Packer::new(File::create(path)?)).await;
         let packer = made.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let packer = packer.map_err(|error| not_packed(local, &error.into()))?;
+        let packer = packer.map_err(|error| not_packed(local, error.into()))?;
         let feed = Feed::start(layout, packer);
         Ok(Box::new(Packing { feed, local: local.to_owned() }))
     }
@@ -72,12 +72,12 @@ struct Packing {
 impl ContentSink for Packing {
     async fn write(&mut self, piece: Piece) -> Result<(), DriverError> {
         let written = self.feed.write(piece).await;
-        written.map_err(|error| not_packed(&self.local, &error))
+        written.map_err(|error| not_packed(&self.local, error))
     }
 
     async fn finish(self: Box<Self>) -> Result<(), DriverError> {
         let Self { feed, local } = *self;
-        feed.finish().await.map_err(|error| not_packed(&local, &error))
+        feed.finish().await.map_err(|error| not_packed(&local, error))
     }
 }
 
@@ -89,13 +89,14 @@ impl Output for Packer<File> {
     }
 }
 
-fn not_packed(local: &Path, error: &FeedError) -> DriverError {
+fn not_packed(local: &Path, error: FeedError) -> DriverError {
+    let path = local.to_owned();
     match error {
-        FeedError::Misplaced(reason) => DriverError::Invalid(reason.clone()),
-        _ => DriverError::Stream {
-            disk: "archive".into(),
-            reason: format!("{} cannot be written on this machine: {error}", local.display()),
-        },
+        FeedError::Misplaced(reason) => DriverError::Invalid(reason),
+        FeedError::Output(source) => DriverError::Spool { path, source },
+        FeedError::Abandoned => {
+            DriverError::Spool { path, source: io::Error::other(error.to_string()) }
+        }
     }
 }
 
@@ -116,7 +117,19 @@ pub(super) fn progress(log: &str) -> Option<(u64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use drs_model::{FaultClass, FaultCode};
+
     use super::*;
+
+    #[test]
+    fn a_spool_that_fills_is_told_as_this_machine_s_full_disk() {
+        let full = FeedError::Output(io::ErrorKind::StorageFull.into());
+        let fault = not_packed(Path::new("/spool/packing"), full).fault();
+        assert_eq!((fault.class, fault.code), (FaultClass::Permanent, FaultCode::DiskFull));
+        let broken = FeedError::Output(io::ErrorKind::ReadOnlyFilesystem.into());
+        let fault = not_packed(Path::new("/spool/packing"), broken).fault();
+        assert_eq!((fault.class, fault.code), (FaultClass::Transient, FaultCode::SpoolFailed));
+    }
 
     #[test]
     fn trap_09_progress_of_a_restore_never_passes_its_end() {

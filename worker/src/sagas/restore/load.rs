@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use drs_hypervisor::ImportPlan;
-use drs_model::{Fault, FaultCode};
+use drs_model::Fault;
 use drs_protocol::session::StepPlan;
 use drs_transport::{Argv, Rates};
 use drs_vault::StoredPoint;
@@ -39,13 +39,8 @@ impl Pack {
         let mut sink = SinkOutlet(staging(&place)?.pack(&plan, &unfinished).await?);
         pump(ctx, "pack", &Rates::default(), &mut source, &mut sink).await?;
         sink.0.finish().await?;
-        tokio::fs::rename(&unfinished, &packed).await.map_err(|error| {
-            Fault::transient(
-                FaultCode::HostFull,
-                format!("{} cannot be renamed: {error}", unfinished.display()),
-                "Check the disk of the spool folder.",
-            )
-        })?;
+        let renamed = tokio::fs::rename(&unfinished, &packed).await;
+        renamed.map_err(|error| Fault::spool(&unfinished, &error))?;
         Ok(packed)
     }
 
