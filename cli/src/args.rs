@@ -17,13 +17,13 @@ use crate::exit::Exit;
 
 const FIRST_STEPS: &str = "\
 First steps:
-  drs init                                            make the data directory and the vault
-  drs host add dc1 --address root@10.0.0.1 --site dc  add a host (it shows how to accept its key)
+  drs init
+  drs host add dc1 --address root@10.0.0.1 --site dc  # shows its key
   drs host add rc1 --address root@10.1.0.1 --site rc
-  drs vm list dc1                                     see its VMs
-  drs pair add web --source dc1/web1 --target rc1     protect a VM
-  drs backup web                                      make a recovery point
-  drs restore latest --pair web --start               bring it up at the recovery site
+  drs vm list dc1
+  drs pair add web --source dc1/web1 --target rc1     # protect a VM
+  drs backup web                                      # make a recovery point
+  drs restore latest --pair web --start               # at the recovery site
 
 Every command explains itself with --help.";
 
@@ -50,7 +50,7 @@ fn long_help() -> String {
         .collect();
     format!(
         "{FIRST_STEPS}\n\nExit codes:\n{codes}\nErrors go to standard error: what and why, what to \
-         do, a stable code; with --json its last\nline is one JSON document instead. Standard \
+         do,\na stable code; with --json its last line is one JSON document instead.\nStandard \
          output carries nothing but what was asked for."
     )
 }
@@ -118,11 +118,8 @@ pub(crate) enum Command {
     /// Replication pairs: a protected VM and where it is restored
     #[command(subcommand, arg_required_else_help = true)]
     Pair(catalog::PairCommand),
-    /// Make a recovery point of a VM
     Backup(jobs::BackupArgs),
-    /// Make a VM from a recovery point
     Restore(jobs::RestoreArgs),
-    /// Back a pair's source up and bring its counterpart up to date, in one job
     Replicate(jobs::ReplicateArgs),
     /// Recovery points
     #[command(subcommand, arg_required_else_help = true)]

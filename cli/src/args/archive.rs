@@ -63,8 +63,8 @@ Example:
     /// #qmdump#map:scsi0:drive-scsi0:STORAGE:raw:
     #[command(after_help = "\
 Example:
-  drs archive create vzdump-qemu-112-2026_11_22-12_00_00.vma.zst --config qemu-server.conf \\
-      --disk drive-scsi0=disk.raw")]
+  drs archive create vzdump-qemu-112-2026_11_22-12_00_00.vma.zst \\
+      --config qemu-server.conf --disk drive-scsi0=disk.raw")]
     Create {
         /// The archive, ending in .vma or .vma.zst, or - for standard output; a file that is there is
         /// never overwritten

@@ -14,7 +14,8 @@ pub(crate) enum HostCommand {
     #[command(after_help = "\
 Examples:
   drs host add dc1 --address root@10.0.0.1 --site dc --key ~/.ssh/id_ed25519
-  drs host add pve1 --driver proxmox --address root@10.0.0.2 --site dc --images local-lvm
+  drs host add pve1 --driver proxmox --address root@10.0.0.2 --site dc \\
+      --images local-lvm
   drs host add lab --driver simulated --address vms=4,disk_mib=64 --site lab")]
     Add(HostAddArgs),
     /// List the hosts
@@ -144,15 +145,18 @@ pub(crate) enum VmCommand {
 pub(crate) enum PairCommand {
     /// Protect a VM: say where it is restored and with which networks and folders
     #[command(after_help = "\
-Example:
-  drs pair add web --source dc1/web1 --target rc1 --network br0=br-recovery --storage vda=/srv/images")]
+Examples:
+  drs pair add web --source dc1/web1 --target rc1 \\
+      --network br0=br-recovery --storage vda=/srv/images
+  drs pair add db --source pve1/112 --target pve2/212 \\
+      --network vmbr0.20=vmbr1.30 --storage scsi0=local-lvm")]
     Add {
         /// What to call it: letters, digits, - _ .
         name: PairName,
         /// The protected VM
         #[arg(long, value_name = "HOST/VM")]
         source: VmRef,
-        /// Where it is restored; under its own name unless another is given
+        /// Where it is restored; under its own name (on Proxmox VE its VMID) unless another is given
         #[arg(long, value_name = "HOST[/VM]")]
         target: Target,
         #[command(flatten)]
@@ -174,7 +178,7 @@ Example:
         /// The protected VM
         #[arg(long, value_name = "HOST/VM")]
         source: Option<VmRef>,
-        /// Where it is restored
+        /// Where it is restored; on Proxmox VE, VM is a VMID
         #[arg(long, value_name = "HOST[/VM]")]
         target: Option<Target>,
         #[command(flatten)]
@@ -191,10 +195,11 @@ Example:
 /// How a restored VM differs from its source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct Mapping {
-    /// Attach what was attached to network OLD to network NEW (may be given several times)
+    /// Attach what was attached to network OLD to network NEW (may be given several times); a VLAN
+    /// of a Proxmox VE bridge is written as in vmbr0.20=vmbr1.30
     #[arg(long = "network", value_name = "OLD=NEW")]
     pub networks: Vec<NetworkEntry>,
-    /// Restore this disk into this folder or storage of the host (may be given several times)
+    /// Restore this disk into this folder or, on Proxmox VE, this storage of the host (may be given several times)
     #[arg(long, value_name = "DISK=DIR|STORAGE")]
     pub storage: Vec<StorageEntry>,
     /// Give the VM new MAC addresses and a new machine id, so that it can run beside its source; by

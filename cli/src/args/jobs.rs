@@ -13,6 +13,9 @@ pub(crate) struct Submission {
     #[arg(long)]
     pub detach: bool,
     /// An idempotency key of your choice: the same key is the same job, never a second one
+    ///
+    /// A job that failed or was cancelled stays the job of its key, and asking for it again tells how
+    /// it ended: to try again, take another key.
     #[arg(long, value_name = "IDEMPOTENCY_KEY",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub key: Option<String>,
@@ -47,7 +50,8 @@ impl From<&Transport> for Transfer {
 #[command(after_help = "\
 Examples:
   drs backup dc1/web1
-  drs backup web --detach --key nightly-2026-11-22   (the source of the pair web)")]
+  drs backup web --detach --key nightly-2026-11-22  # the source of pair web
+  drs backup pve1/112 --staged --limit 50M")]
 pub(crate) struct BackupArgs {
     /// The VM, or a pair, whose source is meant
     #[arg(value_name = "HOST/VM|PAIR")]
@@ -74,6 +78,7 @@ Examples:
   drs restore latest --pair web --start
   drs restore 0199a5c1 --to rc1 --network br0=br-recovery --dry-run
   drs restore latest:dc1/web1 --to dc1 --as web1-copy --new-macs
+  drs restore latest:pve1/112 --to pve2/212 --storage scsi0=local-lvm
   drs restore latest --pair shop --start --replace stop-and-keep"
 )]
 pub(crate) struct RestoreArgs {
@@ -83,12 +88,12 @@ pub(crate) struct RestoreArgs {
     /// Restore to the target of this pair, with its mapping
     #[arg(long, conflicts_with_all = ["networks", "storage", "new_macs"])]
     pub pair: Option<PairName>,
-    /// Restore to this host
+    /// Restore to this host, as NAME when one is given; on Proxmox VE, NAME is a VMID
     #[arg(long, value_name = "HOST[/NAME]")]
     pub to: Option<Target>,
     #[command(flatten)]
     pub mapping: Mapping,
-    /// Give the VM this name
+    /// Give the VM this name; on Proxmox VE, this VMID
     #[arg(long = "as", value_name = "NAME")]
     pub name: Option<VmName>,
     /// Start the VM when it is there
@@ -110,9 +115,9 @@ pub(crate) struct RestoreArgs {
     pub dry_run: bool,
 }
 
-/// Back a pair's source up and bring its counterpart up to date
+/// Back a pair's source up and bring its counterpart up to date, in one job
 ///
-/// One job: a recovery point is made, and the counterpart at the recovery site is made anew from the
+/// A recovery point is made, and the counterpart at the recovery site is made anew from the
 /// same read of the source, checked, and put in the place of the copy of the time before. It is kept
 /// off unless --start is given. With --staged the point is made first and restored from then.
 #[derive(Debug, Args)]

@@ -71,22 +71,68 @@ fn the_promised_command_lines_are_understood() {
     }
 }
 
+/// Every command that can be seen, with the words that name it.
+fn commands() -> Vec<(String, clap::Command)> {
+    fn visit(command: &clap::Command, path: &str, into: &mut Vec<(String, clap::Command)>) {
+        let path = format!("{path} {}", command.get_name()).trim().to_owned();
+        let shown = command.get_subcommands().filter(|inner| !inner.is_hide_set());
+        shown.for_each(|inner| visit(inner, &path, into));
+        into.push((path, command.clone()));
+    }
+    let mut all = Vec::new();
+    visit(&Cli::command(), "", &mut all);
+    all
+}
+
+/// What stands below the options of a command.
+fn below(command: &clap::Command) -> String {
+    let texts = [command.get_after_help(), command.get_after_long_help()];
+    texts.into_iter().flatten().map(|text| format!("{text}\n")).collect()
+}
+
 #[test]
 fn every_command_has_an_example_in_its_help() {
-    fn visit(command: &clap::Command, path: &str) {
-        let path = format!("{path} {}", command.get_name());
-        if command.has_subcommands() {
-            command.get_subcommands().for_each(|inner| visit(inner, &path));
-            return;
-        }
-        if command.is_hide_set() {
-            return;
-        }
-        let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        assert!(after.contains(path.trim()), "{path}: no example");
+    for (path, command) in commands() {
         assert!(command.get_about().is_some(), "{path}: no help");
+        assert!(command.has_subcommands() || below(&command).contains(&path), "{path}: no example");
     }
-    visit(&Cli::command(), "");
+}
+
+#[test]
+fn an_example_can_be_pasted_from_a_narrow_terminal() {
+    let mut pasted = 0;
+    for (path, command) in commands() {
+        let text = below(&command);
+        for line in text.lines() {
+            assert!(line.chars().count() <= 78, "{path}: wrapped at 80 columns: {line}");
+        }
+        for line in text.replace("\\\n", " ").lines().filter(|line| line.starts_with("  ")) {
+            let line = line.split(['#', '>']).next().unwrap_or_default();
+            let Some((_, words)) = line.split_once("drs ") else { continue };
+            parse(words).unwrap_or_else(|error| panic!("{path}: {line}: {error}"));
+            pasted += 1;
+        }
+    }
+    assert!(pasted > 50, "{pasted} examples found");
+}
+
+#[test]
+fn what_a_command_promises_is_in_its_long_help() {
+    for (path, promise) in [
+        ("drs backup", "counts only when every byte is in the vault"),
+        ("drs restore", "Nothing is ever overwritten"),
+        ("drs replicate", "off unless --start is given"),
+        ("drs replicate", "With --staged the point is made first"),
+        ("drs backup", "to try again, take another key"),
+        ("drs restore", "on Proxmox VE, this VMID"),
+        ("drs pair add", "vmbr0.20=vmbr1.30"),
+    ] {
+        let (_, mut command) =
+            commands().into_iter().find(|(named, _)| named == path).expect("a command");
+        let help = command.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains(promise), "{path}: {promise:?} is missing in\n{help}");
+    }
 }
 
 #[test]
