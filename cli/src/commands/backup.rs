@@ -2,6 +2,7 @@
 
 use drs_hypervisor::{Driver, VmDescription};
 use drs_model::{Fault, FaultCode, JobSpec, PowerState, Transfer, TransferMethod, VmRef};
+use drs_transport::Rsync;
 use serde_json::json;
 
 use crate::args::jobs::BackupArgs;
@@ -30,16 +31,19 @@ pub(super) async fn run(place: &Place, output: Output, args: BackupArgs) -> Outc
 /// What will be backed up, when nothing speaks against it.
 pub(super) async fn ready(place: &Place, vm: &VmRef, transfer: Transfer) -> Outcome<VmDescription> {
     let driver = place.driver(&vm.host).await?;
-    movable(&*driver, transfer)?;
+    movable(&*driver, transfer).await?;
     let description = driver.describe(&vm.name).await?;
     protectable(&description, vm)?;
     Ok(description)
 }
 
-/// Not every hypervisor has archives that VMs could be staged as.
-pub(super) fn movable(driver: &dyn Driver, transfer: Transfer) -> Outcome<()> {
-    if transfer.method == TransferMethod::Stream || driver.staging().is_some() {
+/// Not every hypervisor has archives that VMs could be staged as, and this machine needs rsync for them.
+pub(super) async fn movable(driver: &dyn Driver, transfer: Transfer) -> Outcome<()> {
+    if transfer.method == TransferMethod::Stream {
         return Ok(());
+    }
+    if driver.staging().is_some() {
+        return Rsync::installed().await.map_err(|error| error.fault().into());
     }
     Err(Fault::permanent(
         FaultCode::Unsupported,

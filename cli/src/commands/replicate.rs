@@ -1,10 +1,7 @@
 //! `drs replicate`
 
 use drs_hypervisor::{ImportPlan, VmDescription};
-use drs_model::{
-    Consistency, DiskContent, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair,
-    RestoreTarget, Transfer, TransferMethod,
-};
+use drs_model::{HypervisorKind, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget, Transfer, TransferMethod};
 use drs_runtime::clock;
 use serde::Serialize;
 
@@ -70,6 +67,12 @@ impl Wanted {
         // Which side can be staged is the job's own choice: each does what it can.
         let streamed = Transfer { method: TransferMethod::Stream, ..self.transfer };
         let source = &self.pair.source;
+        for host in [&source.host, &self.target.vm.host] {
+            let driver = place.driver(host).await?;
+            if driver.staging().is_some() {
+                backup::movable(&*driver, self.transfer).await?;
+            }
+        }
         let description = backup::ready(place, source, streamed).await?;
         let kind = place.driver(&source.host).await?.kind();
         let point = self.expected(&description, kind);
@@ -81,28 +84,16 @@ impl Wanted {
     fn expected(
         &self,
         description: &VmDescription,
-        hypervisor: drs_model::HypervisorKind,
+        hypervisor: HypervisorKind,
     ) -> RecoveryPoint {
-        let contents = description.spec.contents().into_iter();
-        RecoveryPoint {
-            id: self.id.into(),
-            source: self.pair.source.clone(),
+        RecoveryPoint::expected(
+            self.id.into(),
+            self.pair.source.clone(),
             hypervisor,
-            consistent_at: clock::now(),
-            completed_at: clock::now(),
-            consistency: Consistency::Crash,
-            spec: description.spec.clone(),
-            native_config: description.native_config.clone(),
-            disks: contents
-                .map(|content| DiskContent {
-                    name: content.name,
-                    size_bytes: content.size_bytes.unwrap_or_default(),
-                    data_bytes: 0,
-                    stored_bytes: 0,
-                    digest: String::new(),
-                })
-                .collect(),
-        }
+            description.spec.clone(),
+            description.native_config.clone(),
+            clock::now(),
+        )
     }
 
     async fn shown(&self, place: &Place, output: Output) -> Outcome<Exit> {

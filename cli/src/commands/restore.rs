@@ -131,7 +131,7 @@ pub(super) async fn plan(
     transfer: Transfer,
 ) -> Outcome<ImportPlan> {
     let driver = place.driver(&target.vm.host).await?;
-    movable(&*driver, transfer)?;
+    movable(&*driver, transfer).await?;
     Ok(driver.plan_import(id, &ImportRequest { point, target }).await?)
 }
 

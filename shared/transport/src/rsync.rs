@@ -7,13 +7,21 @@
 //!   the checksum of the whole; when the leftover was something else, it sends what differs.
 //! - Any other leftover, also one of the right size and time, is compared block by block.
 //!
-//! A file is nobody's to use before its transfer has succeeded; the caller compares its digest. Until
-//! then, too, it has mode 0600, and it belongs to the login that wrote it. Symbolic links are not
-//! followed, sparse files arrive filled.
+//! A file is nobody's to use before its transfer has succeeded. Until then, too, it has mode 0600, and it
+//! belongs to the login that wrote it. Symbolic links are not followed, sparse files arrive filled.
+//!
+//! # What proves a file
+//! For what was sent rsync compares the checksum of the whole file on both sides; after it the size is
+//! compared with the one before. No digest is known of an archive that a host has just made, so what it
+//! holds is proven by whoever reads it next: the checksums of its packing (zstd, gzip and lzop have them),
+//! the MD5 of a VMA's header and of each of its extents' headers, that no cluster of it is missing, and
+//! for a container the length of the tar stream that its host told. A flipped bit in the data of an archive
+//! that is not packed goes unseen.
 //!
 //! The names reach rsync and the host as they are: rsync's own escaping and the environment of this
 //! process are kept out of it, and the relay's SSH side quotes every argument. The price: rsync does not
-//! check whether a host sends the file that was asked for; the size, and the caller's digest, do.
+//! check whether a host sends the file that was asked for; the size does, and the archive's own identity
+//! that its reader looks at.
 //!
 //! This machine needs rsync 3.2.3 or newer in `/usr/local/bin`, `/usr/bin` or `/bin`; a host one on its
 //! login's path.
@@ -71,6 +79,15 @@ impl Rsync {
     #[must_use]
     pub fn new(program: impl Into<PathBuf>) -> Self {
         Self { rsh: program.into() }
+    }
+
+    /// Whether this machine has the rsync that transfers need; asked before a job, so that it does not
+    /// fail after hours.
+    ///
+    /// # Errors
+    /// [`RsyncError::NoRsyncHere`], [`RsyncError::OldRsyncHere`], [`RsyncError::Local`].
+    pub async fn installed() -> Result<(), RsyncError> {
+        child::installed(child::PATH).await
     }
 
     /// Fetches a file from a host. Both paths name the file itself; the host's is absolute.

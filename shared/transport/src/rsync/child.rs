@@ -20,7 +20,38 @@ const TIMEOUT_S: u64 = 300;
 /// Nothing is said while the two sides compare a leftover; they read so much of it in a second at least.
 const COMPARE_BYTES_PER_S: u64 = 10 * 1024 * 1024;
 /// Where rsync is looked for.
-const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+pub(super) const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// The first rsync that knows every option used here.
+const OLDEST: [u32; 3] = [3, 2, 3];
+
+/// Whether an rsync that is new enough is in one of the directories of `path`.
+pub(super) async fn installed(path: &str) -> Result<(), RsyncError> {
+    let mut command = Command::new("rsync");
+    command.arg("--version").env_clear().envs([("PATH", path), ("LC_ALL", "C")]);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.map_err(|error| not_started(error, path))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().next().unwrap_or_default();
+    match version(line) {
+        Some(found) if found >= OLDEST => Ok(()),
+        _ => Err(RsyncError::OldRsyncHere { found: line.chars().take(100).collect() }),
+    }
+}
+
+/// The version in the first line of `rsync --version`: `rsync  version 3.2.7  protocol version 31`.
+fn version(line: &str) -> Option<[u32; 3]> {
+    let text = line.strip_prefix("rsync")?.trim_start().strip_prefix("version")?.trim_start();
+    let mut numbers = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
+    let mut next = || numbers.next()?.parse().ok();
+    Some([next()?, next()?, next()?])
+}
+
+fn not_started(error: io::Error, path: &str) -> RsyncError {
+    match error.kind() {
+        io::ErrorKind::NotFound => RsyncError::NoRsyncHere { path: path.to_owned() },
+        _ => RsyncError::Local(error),
+    }
+}
 
 /// rsync's options. `beginning`: so many bytes are there, fewer than the file has.
 pub(super) fn options(rsh: &Path, socket: &Path, beginning: Option<u64>) -> Vec<OsString> {
@@ -77,11 +108,7 @@ impl Child {
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        match command.spawn() {
-            Ok(child) => Ok(Self(child)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RsyncError::NoRsyncHere),
-            Err(error) => Err(RsyncError::Local(error)),
-        }
+        command.spawn().map(Self).map_err(|error| not_started(error, PATH))
     }
 
     /// Waits for its end and tells how many bytes are in place meanwhile.
@@ -142,6 +169,31 @@ mod tests {
     #[test]
     fn a_path_is_one_word_of_the_remote_shell() {
         assert_eq!(word(Path::new("/opt/a b/d'rs")), "'/opt/a b/d''rs'");
+    }
+
+    #[test]
+    fn the_version_is_read_from_rsyncs_first_line() {
+        assert_eq!(version("rsync  version 3.2.7  protocol version 31"), Some([3, 2, 7]));
+        assert_eq!(version("rsync  version v3.4.0dev  protocol version 32"), Some([3, 4, 0]));
+        for line in ["", "rsync  version x", "openrsync: protocol version 29"] {
+            assert_eq!(version(line), None, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_rsync_that_is_missing_or_old_is_told_before_a_transfer() {
+        use std::os::unix::fs::PermissionsExt;
+        installed(PATH).await.expect("rsync of this machine");
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().to_str().expect("text");
+        let told = installed(path).await.expect_err("no rsync there").fault();
+        assert!(told.message.contains(&format!("{path}/rsync")), "{told:?}");
+        let rsync = dir.path().join("rsync");
+        let script = "#!/bin/sh\necho 'rsync  version 3.1.3  protocol version 31'\n";
+        std::fs::write(&rsync, script).expect("script");
+        std::fs::set_permissions(&rsync, PermissionsExt::from_mode(0o755)).expect("mode");
+        let told = installed(path).await.expect_err("an old rsync").fault();
+        assert!(told.message.contains("3.1.3") && told.remedy.contains("3.2.3"), "{told:?}");
     }
 
     #[test]

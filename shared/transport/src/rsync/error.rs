@@ -43,8 +43,17 @@ pub enum RsyncError {
         reason: String,
     },
     /// rsync is not installed here.
-    #[error("rsync is not installed on this machine")]
-    NoRsyncHere,
+    #[error("rsync is not installed on this machine: none of {} is there", files(path))]
+    NoRsyncHere {
+        /// The directories that were searched, with colons between them.
+        path: String,
+    },
+    /// The rsync that is installed here is too old.
+    #[error("rsync on this machine is too old: {found}")]
+    OldRsyncHere {
+        /// How it names itself.
+        found: String,
+    },
     /// rsync is not installed on the host.
     #[error("rsync is not installed on host {host}")]
     NoRsyncOnHost {
@@ -135,9 +144,10 @@ impl RsyncError {
                 FaultCode::HostUnreachable,
                 "Look at the network if it stays; the next attempt goes on where this one stopped.",
             ),
-            Self::NoRsyncHere => permanent(
+            Self::NoRsyncHere { .. } | Self::OldRsyncHere { .. } => permanent(
                 FaultCode::Unsupported,
-                "Install the package `rsync` on the machine that runs drs (`apt install rsync`).",
+                "Install rsync 3.2.3 or newer on the machine that runs drs (`apt install rsync`), \
+                 or leave out `--staged`.",
             ),
             Self::NoRsyncOnHost { .. } => permanent(
                 FaultCode::Unsupported,
@@ -147,9 +157,14 @@ impl RsyncError {
                 FaultCode::InvalidInput,
                 "Name the file itself by its absolute path; links are not followed.",
             ),
-            Self::Missing { .. } => permanent(
-                FaultCode::InvalidInput,
-                "Check whether the storage is mounted and who removes files there.",
+            // Jobs move what they have made themselves, in folders that they have made.
+            Self::Missing { side: Side::Host(_), .. } => transient(
+                FaultCode::Vanished,
+                "Check whether the storage is mounted and who removes files there; the job makes it anew.",
+            ),
+            Self::Missing { side: Side::Here, .. } => transient(
+                FaultCode::SpoolFailed,
+                "Check whether the disk of the data directory is mounted and who removes files there.",
             ),
             Self::Full { side: Side::Host(_), .. } => permanent(
                 FaultCode::HostFull,
@@ -235,6 +250,12 @@ pub(super) fn refused_by_host(route: &Route<'_>, answer: &Output) -> RsyncError 
         return RsyncError::Denied { side: Side::Host(host), reason };
     }
     RsyncError::Failed { host, code: answer.code, reason }
+}
+
+/// Where rsync would be.
+fn files(path: &str) -> String {
+    let files: Vec<_> = path.split(':').map(|directory| format!("{directory}/rsync")).collect();
+    files.join(", ")
 }
 
 /// The first line that says one of these.
