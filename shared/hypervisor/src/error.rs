@@ -44,6 +44,14 @@ pub enum DriverError {
         /// Why.
         reason: String,
     },
+    /// A VM that would be destroyed is protected against that.
+    #[error("{vm} is protected against removal: {reason}")]
+    Protected {
+        /// Which VM, or which one was to take its place.
+        vm: VmRef,
+        /// How that is known.
+        reason: String,
+    },
     /// The hypervisor is busy with the VM.
     #[error("{vm} is busy: {reason}")]
     Busy {
@@ -124,7 +132,9 @@ impl DriverError {
                 (FaultClass::Permanent, FaultCode::AlreadyExists)
             }
             Self::Busy { .. } => (FaultClass::Busy, FaultCode::VmBusy),
-            Self::PermissionDenied { .. } => (FaultClass::Permanent, FaultCode::PermissionDenied),
+            Self::PermissionDenied { .. } | Self::Protected { .. } => {
+                (FaultClass::Permanent, FaultCode::PermissionDenied)
+            }
             Self::Unsupported(_) => (FaultClass::Permanent, FaultCode::Unsupported),
             Self::HostFull { .. } => (FaultClass::Permanent, FaultCode::HostFull),
             Self::Failed { .. } => (FaultClass::Transient, FaultCode::HypervisorFailed),
@@ -159,6 +169,11 @@ impl DriverError {
                 "Make sure that nobody needs that VM: then shut it down or remove it, say with \
                  `--replace POLICY` what becomes of it, or choose another target name \
                  (`drs pair edit`)."
+            }
+            Self::Protected { .. } => {
+                "If nobody needs that VM, remove its protection (`qm set VMID --protection 0`; a \
+                 container: `pct set VMID --protection 0`) and run the job again; or say with \
+                 `--replace stop-and-keep` that it is kept."
             }
             Self::Busy { .. } => "The job waits and tries again; `drs job cancel` ends it.",
             Self::PermissionDenied { .. } => {

@@ -17,6 +17,7 @@ enum Complaint {
     NoVm,
     Exists,
     Forbidden,
+    Protected,
     Full,
     Busy,
     Missing,
@@ -43,7 +44,7 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
     ("permission check failed", Complaint::Forbidden),
     ("permission denied", Complaint::Forbidden),
     ("please run as root", Complaint::Forbidden),
-    ("protection mode enabled", Complaint::Forbidden),
+    ("protection mode enabled", Complaint::Protected),
     ("quit/powerdown failed - got timeout", Complaint::Deaf),
     ("command not found", Complaint::Missing),
     (": not found", Complaint::Missing),
@@ -52,6 +53,7 @@ const COMPLAINTS: &[(&str, Complaint)] = &[
     ("does not support container directories", Complaint::Wrong),
     ("bridge '", Complaint::Wrong),
     ("if it's a template", Complaint::Wrong),
+    ("to be replaced any more", Complaint::Wrong),
 ];
 
 /// The error of a command that ended with another exit code than 0.
@@ -93,7 +95,10 @@ fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> Drive
         (Some(Complaint::NoVm), Some(vm)) => {
             DriverError::VmNotFound { vm: vm.clone(), similar: None }
         }
-        (Some(Complaint::Forbidden), _) => DriverError::PermissionDenied { host, what, reason },
+        (Some(Complaint::Protected), Some(vm)) => DriverError::Protected { vm: vm.clone(), reason },
+        (Some(Complaint::Forbidden | Complaint::Protected), _) => {
+            DriverError::PermissionDenied { host, what, reason }
+        }
         (Some(Complaint::Deaf), _) => {
             let reason = format!("the guest did not shut down in time ({reason})");
             DriverError::Failed { host, what, reason }

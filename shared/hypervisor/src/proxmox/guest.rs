@@ -115,6 +115,17 @@ impl Guest {
             }),
         }
     }
+
+    /// Refuses a guest that must not be removed.
+    pub(super) fn demand_unprotected(&self) -> Result<(), DriverError> {
+        match self.native.config.get("protection") {
+            Some("1") => Err(DriverError::Protected {
+                vm: self.vm.clone(),
+                reason: "`protection: 1` is set".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whether a guest runs, in the words of `qm status` and of the API.

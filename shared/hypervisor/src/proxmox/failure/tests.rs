@@ -137,3 +137,13 @@ fn a_guest_that_can_never_start_is_not_tried_again() {
         assert!(fault.message.contains("qm start 112"), "{fault:?}");
     }
 }
+
+#[test]
+fn a_protected_guest_is_no_matter_of_the_logins_rights() {
+    let text = "can't remove VM 118 - protection mode enabled\n";
+    let output = Output { code: 1, stdout: Vec::new(), stderr: text.into() };
+    let vm = "pve1/118".parse().expect("a VM");
+    let fault = failure(&host(), Some(&vm), "destroying the replaced VM", &output).fault();
+    assert_eq!(fault.class, FaultClass::Permanent);
+    assert!(fault.remedy.contains("--protection 0"), "{fault:?}");
+}

@@ -32,6 +32,13 @@ impl ProxmoxDriver {
         let vm = &request.target.vm;
         let wanted = wanted(vm, survey)?;
         let Some(node) = survey.taken.get(&wanted) else {
+            // Our own restore that was killed leaves volumes, too, and takes them back.
+            if let Some(volume) =
+                survey.volumes.get(&wanted).filter(|_| !survey.records.contains_key(&wanted))
+            {
+                let what = format!("VM {wanted} (as the volume {volume}, which no VM uses)");
+                return Err(DriverError::AlreadyExists { what, host: self.host.name.to_string() });
+            }
             return Ok(Number { vmid: wanted, replaces: None, remarks: Vec::new() });
         };
         let Some(policy) = request.target.replace else {
@@ -79,11 +86,14 @@ fn wanted(vm: &VmRef, survey: &Survey) -> Result<Vmid, DriverError> {
     })
 }
 
-/// The lowest number that nobody has and no job is about to give.
+/// The lowest number that nobody has and no job is about to give, and that no volume has.
 fn free(survey: &Survey) -> Result<Vmid, DriverError> {
     (Vmid::MIN..=Vmid::MAX)
         .filter_map(Vmid::new)
-        .find(|id| !survey.taken.contains_key(id) && !survey.records.contains_key(id))
+        .find(|id| {
+            let known = survey.taken.contains_key(id) || survey.records.contains_key(id);
+            !known && !survey.volumes.contains_key(id)
+        })
         .ok_or_else(|| DriverError::Invalid("no VMID is free".into()))
 }
 
@@ -103,12 +113,9 @@ fn replaceable(guest: &Guest, policy: ReplacePolicy, survey: &Survey) -> Result<
     let refuse = |reason: &str| {
         Err(DriverError::NotReplaceable { vm: guest.vm.clone(), reason: reason.to_owned() })
     };
-    let protected = guest.native.config.get("protection") == Some("1");
     let made = survey.records.get(&guest.vmid).map(|record| record.mark.as_str());
     match policy {
-        ReplacePolicy::DestroyAfterProof if protected => {
-            refuse("it is protected against removal (`protection: 1`)")
-        }
+        ReplacePolicy::DestroyAfterProof => guest.demand_unprotected(),
         ReplacePolicy::RefreshCopy if guest.power != PowerState::Off => {
             refuse("it is not off, so it may be in use and more than a copy")
         }
@@ -161,9 +168,10 @@ mod tests {
         let mut survey = Survey { taken: BTreeMap::from(taken), ..Survey::default() };
         assert_eq!(free(&survey).ok(), Some(id(102)));
         survey.records.insert(id(102), Record { mark: String::new() });
-        assert_eq!(free(&survey).ok(), Some(id(104)));
+        survey.volumes.insert(id(104), "local:104/vm-104-disk-0.raw".to_owned());
+        assert_eq!(free(&survey).ok(), Some(id(105)));
         let error = wanted(&"dc2/web1".parse().expect("a VM"), &survey).expect_err("no number");
-        assert!(error.to_string().contains("104 is free"), "{error}");
+        assert!(error.to_string().contains("105 is free"), "{error}");
     }
 
     #[test]
@@ -187,7 +195,9 @@ mod tests {
     fn a_guest_that_proxmox_protects_or_locks_is_not_destroyed() {
         let protected = guest("protection: 1\n", PowerState::Running);
         let survey = survey(Some("a"), None);
-        assert!(replaceable(&protected, ReplacePolicy::DestroyAfterProof, &survey).is_err());
+        let error = replaceable(&protected, ReplacePolicy::DestroyAfterProof, &survey);
+        let error = error.expect_err("protected");
+        assert!(matches!(error, DriverError::Protected { .. }), "{error}");
         assert!(replaceable(&protected, ReplacePolicy::StopAndKeep, &survey).is_ok());
         let mut locked = guest("memory: 64\n", PowerState::Off);
         locked.lock = "migrate".into();
