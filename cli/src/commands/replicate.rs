@@ -1,7 +1,10 @@
 //! `drs replicate`
 
 use drs_hypervisor::{ImportPlan, VmDescription};
-use drs_model::{HypervisorKind, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget, Transfer, TransferMethod};
+use drs_model::{
+    HypervisorKind, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget,
+    Transfer, TransferMethod,
+};
 use drs_runtime::clock;
 use serde::Serialize;
 
@@ -81,11 +84,7 @@ impl Wanted {
     }
 
     /// The point that the job would make, as far as it is known before.
-    fn expected(
-        &self,
-        description: &VmDescription,
-        hypervisor: HypervisorKind,
-    ) -> RecoveryPoint {
+    fn expected(&self, description: &VmDescription, hypervisor: HypervisorKind) -> RecoveryPoint {
         RecoveryPoint::expected(
             self.id.into(),
             self.pair.source.clone(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{HypervisorKind, JobId, Timestamp, VmRef, VmSpec};
+use crate::{Content, HypervisorKind, JobId, Timestamp, VmRef, VmSpec};
 
 /// The id of a recovery point. It equals the id of the job that made it, so a job that is run
 /// again after a crash makes the same point, never a second one.
@@ -81,6 +81,37 @@ pub struct RecoveryPoint {
 }
 
 impl RecoveryPoint {
+    /// The point that a job would make of a VM that is so at `now`, as if all its contents were zeros: an
+    /// import can be planned from it before there is one.
+    #[must_use]
+    pub fn expected(
+        id: PointId,
+        source: VmRef,
+        hypervisor: HypervisorKind,
+        spec: VmSpec,
+        native_config: String,
+        now: Timestamp,
+    ) -> Self {
+        let empty = |content: Content| DiskContent {
+            name: content.name,
+            size_bytes: content.size_bytes.unwrap_or(0),
+            data_bytes: 0,
+            stored_bytes: 0,
+            digest: String::new(),
+        };
+        Self {
+            id,
+            source,
+            hypervisor,
+            consistent_at: now,
+            completed_at: now,
+            consistency: Consistency::Crash,
+            disks: spec.contents().into_iter().map(empty).collect(),
+            spec,
+            native_config,
+        }
+    }
+
     /// Bytes that the point takes in the vault.
     #[must_use]
     pub fn stored_bytes(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use drs_hypervisor::{ImportPlan, ImportRequest, VmDescription};
-use drs_model::{Consistency, Content, DiskContent, Fault, RecoveryPoint, VmSpec};
+use drs_model::{Fault, RecoveryPoint, VmSpec};
 use drs_protocol::session::StepPlan;
 use drs_runtime::clock;
 use serde::{Deserialize, Serialize};
@@ -23,33 +23,6 @@ pub(super) struct Foreseen {
 /// The import is planned from what the source is now.
 pub(super) struct Foresee;
 
-impl Foresee {
-    /// The point as it would be if the source had nothing but zeros.
-    fn provisional(ctx: &StepContext, description: VmDescription) -> Result<RecoveryPoint, Fault> {
-        let VmDescription { spec, native_config, .. } = description;
-        let source = ctx.source()?;
-        let now = clock::now();
-        let empty = |content: Content| DiskContent {
-            name: content.name,
-            size_bytes: content.size_bytes.unwrap_or(0),
-            data_bytes: 0,
-            stored_bytes: 0,
-            digest: String::new(),
-        };
-        Ok(RecoveryPoint {
-            id: ctx.job.id.into(),
-            source: source.grip.vm,
-            hypervisor: source.driver.kind(),
-            consistent_at: now,
-            completed_at: now,
-            consistency: Consistency::Crash,
-            disks: spec.contents().into_iter().map(empty).collect(),
-            spec,
-            native_config,
-        })
-    }
-}
-
 #[async_trait]
 impl Step for Foresee {
     fn plan(&self) -> StepPlan {
@@ -62,9 +35,10 @@ impl Step for Foresee {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         let source = ctx.source()?;
-        let description = source.driver.describe(&source.grip.vm.name).await?;
-        let spec = description.spec.clone();
-        let point = Self::provisional(ctx, description)?;
+        let (id, vm, kind) = (ctx.job.id.into(), source.grip.vm, source.driver.kind());
+        let VmDescription { spec, native_config, .. } = source.driver.describe(&vm.name).await?;
+        let point =
+            RecoveryPoint::expected(id, vm, kind, spec.clone(), native_config, clock::now());
         let request = ImportRequest { point: &point, target: ctx.restore_target()? };
         let plan = ctx.driver(Side::Target)?.plan_import(ctx.job.id, &request).await?;
         restore::tell(ctx, &plan).await;
