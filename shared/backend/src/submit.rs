@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use drs_model::{Host, HypervisorKind, Job, JobId, JobSpec, Need, Timestamp};
+use drs_model::{Host, Job, JobId, JobSpec, Need, Timestamp};
 use drs_protocol::store::CreateAnswer;
 
 use crate::{BackendError, Catalog, Dispatch, Events, JobStore};
@@ -67,7 +67,7 @@ pub async fn submit(
 }
 
 /// What a job must have before it may run: its VMs for itself, a slot of each host on which it moves
-/// data, and the dump slot of a Proxmox VE node that it reads from.
+/// data, and the dump slot of a host that it reads from, where that dumps one VM at a time.
 fn needs(spec: &JobSpec, hosts: &[Host]) -> Vec<Need> {
     let vms = spec.vm().into_iter().chain(spec.counterpart()).cloned().map(Need::vm);
     let (moves, reads) = match spec {
@@ -83,14 +83,14 @@ fn needs(spec: &JobSpec, hosts: &[Host]) -> Vec<Need> {
             needs.push(slot);
         }
     }
-    let dumps = hosts.first().filter(|host| reads && host.kind == HypervisorKind::Proxmox);
+    let dumps = hosts.first().filter(|host| reads && host.kind.dumps_one_at_a_time());
     needs.extend(dumps.map(|host| Need::dump_slot(host.name.clone())));
     needs
 }
 
 #[cfg(test)]
 mod tests {
-    use drs_model::{RestoreTarget, Transfer, VmRef};
+    use drs_model::{HypervisorKind, RestoreTarget, Transfer, VmRef};
 
     use super::*;
 

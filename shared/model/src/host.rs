@@ -52,6 +52,16 @@ impl HypervisorKind {
             Self::Simulated => "simulated",
         }
     }
+
+    /// Whether its hosts back up one VM at a time: a node of Proxmox VE locks itself for as long as its
+    /// `vzdump` runs. Jobs wait for such a host's dump slot, so that none holds its VM while it waits.
+    #[must_use]
+    pub fn dumps_one_at_a_time(self) -> bool {
+        match self {
+            Self::Proxmox => true,
+            Self::Libvirt | Self::Simulated => false,
+        }
+    }
 }
 
 impl fmt::Display for HypervisorKind {
