@@ -133,7 +133,15 @@ fn functions_are_at_most_70_lines() {
 
 #[test]
 fn the_adapters_are_named_in_one_file() {
-    let adapters = ["drs_backend_sqlite", "SshRemote", "ShellGuard", "LibvirtDriver", "DirVault"];
+    let adapters = [
+        "drs_backend_sqlite",
+        "SshRemote",
+        "ShellGuard",
+        "LibvirtDriver",
+        "ProxmoxDriver",
+        "SimulatedDriver",
+        "DirVault",
+    ];
     for (path, text) in sources() {
         if !path.starts_with("cli/src") || path.ends_with("wiring.rs") {
             continue;
