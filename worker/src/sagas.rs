@@ -10,9 +10,9 @@ mod restore;
 mod verify;
 
 use drs_hypervisor::Staging;
-use drs_model::{Fault, FaultCode, JobSpec};
+use drs_model::{Fault, FaultCode, JobSpec, TransferMethod};
 
-use crate::saga::{Hosts, Place, Saga};
+use crate::saga::{Hosts, Place, Saga, StepContext};
 
 /// The saga of a job on its hosts.
 pub(crate) fn saga_of(spec: &JobSpec, hosts: &Hosts) -> Saga {
@@ -36,9 +36,24 @@ fn staging(place: &Place) -> Result<&dyn Staging, Fault> {
                 place.grip.vm.host,
                 place.driver.kind()
             ),
-            "Run the job as a stream.",
+            "Leave out `--staged`: the VM is streamed, and nothing is staged anywhere.",
         )
     })
+}
+
+/// Whether a host can move VMs in the way that is chosen for it. Where it streams although the job is
+/// staged, since each host of a replication does what it can, the job's log says so.
+async fn suits(ctx: &StepContext, place: &Place, method: TransferMethod) -> Result<(), Fault> {
+    if method == TransferMethod::Staged {
+        return staging(place).map(drop);
+    }
+    if ctx.job.spec.transfer().method == TransferMethod::Staged {
+        let (host, kind) = (&place.grip.vm.host, place.driver.kind());
+        let text =
+            format!("host {host} ({kind}) does not move VMs as archives: there the VM is streamed");
+        ctx.report.info(text).await;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -44,7 +44,7 @@ use serde_json::Value;
 
 pub(super) use stream::{CloseExport, OpenExport};
 
-use super::staging;
+use super::{staging, suits};
 use crate::saga::{Saga, Step, StepContext, output};
 
 /// How long a host remembers how the commands of a job ended.
@@ -104,9 +104,7 @@ impl Step for Inspect {
                 "Name another VM or another host for the counterpart.",
             ));
         }
-        if self.0 == TransferMethod::Staged {
-            staging(&place)?;
-        }
+        suits(ctx, &place, self.0).await?;
         let VmDescription { spec, power, .. } = place.driver.describe(&vm.name).await?;
         let contents = spec.contents();
         if contents.is_empty() {

@@ -42,7 +42,7 @@ use serde_json::Value;
 
 pub(super) use stream::{Allocate, Fill};
 
-use super::staging;
+use super::suits;
 use crate::saga::{Saga, Side, Step, StepContext, output};
 
 pub(super) fn saga(method: TransferMethod) -> Saga {
@@ -125,9 +125,7 @@ impl Step for Plan {
     }
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
-        if self.0 == TransferMethod::Staged {
-            staging(&ctx.target()?)?;
-        }
+        suits(ctx, &ctx.target()?, self.0).await?;
         output(&plan(ctx).await?)
     }
 }
