@@ -114,12 +114,12 @@ impl VaultError {
             Self::NotAVault { .. } => Fault::permanent(
                 FaultCode::VaultFailed,
                 text,
-                "Check that the vault's storage is mounted there; `drs init` makes a new vault.",
+                "Mount the vault's storage there. Do not run `drs init` on an empty mount point: it would make an empty vault there.",
             ),
             Self::Full { .. } => Fault::permanent(
                 FaultCode::VaultFull,
                 text,
-                "Free space: remove points you no longer need (`drs point list`, `drs point remove`), or give the vault a larger disk; then run the job again.",
+                "Free space: remove points you no longer need (`drs point list`, `drs point remove`), or give the vault a larger disk; then give the command again (with another `--key`, if it had one).",
             ),
             Self::Damaged { .. } => Fault::permanent(
                 FaultCode::PointDamaged,

@@ -48,7 +48,8 @@ impl Aside {
             return Err(Fault::permanent(
                 FaultCode::InUse,
                 format!("the copy {host}/{} is {}: it is not replaced", old.name, found.power),
-                "If it is not needed, shut it down and run the job again.",
+                "If it is not needed, shut it down and give the command again (with another `--key`, if it \
+                 had one).",
             ));
         }
         ctx.report.info(format!("shutting down {host}/{}", old.name)).await;
