@@ -23,6 +23,23 @@ async fn start(ctx: &StepContext, plan: &ImportPlan) -> Result<(), Fault> {
     Ok(())
 }
 
+/// A VM that does not start stays: to restore once more would find its name taken.
+fn there_but_off(ctx: &StepContext, plan: &ImportPlan, fault: Fault) -> Fault {
+    let Ok(target) = ctx.restore_target() else { return fault };
+    let vm = format!("{}/{}", target.vm.host, plan.name);
+    Fault {
+        message: format!("{vm} is there and could not be started: {}", fault.message),
+        remedy: format!(
+            "Do not restore again; when the reason is mended, start the VM with `drs power start \
+             {vm}`. {}",
+            fault.remedy
+        )
+        .trim_end()
+        .to_owned(),
+        ..fault
+    }
+}
+
 async fn stop(ctx: &StepContext, plan: &ImportPlan) -> Result<(), Fault> {
     let place = ctx.target()?;
     match place.driver.power(&place.grip, &plan.name, PowerAction::Stop).await {
@@ -46,7 +63,7 @@ impl Step for Start {
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
         if let Some(plan) = to_start(ctx, false)? {
-            start(ctx, &plan).await?;
+            start(ctx, &plan).await.map_err(|fault| there_but_off(ctx, &plan, fault))?;
         }
         Ok(Value::Null)
     }
