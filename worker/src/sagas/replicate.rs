@@ -31,7 +31,8 @@
 //! is taken back although it lies before the first.
 //!
 //! # Crash points
-//! As everywhere.
+//! Those of every step, by the names that the crate's documentation gives, and `replicate/copy/midway` as
+//! [`super::copy`] says.
 
 mod confirm;
 mod foresee;
