@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use drs_model::Fault;
+use drs_model::{Fault, FaultCode};
 use drs_transport::rsync::{Moved, Progress};
 use drs_transport::{Remote, RsyncError};
 
@@ -84,7 +84,9 @@ where
             (idle, pause) = (0, PAUSE.0);
         }
         idle += 1;
-        if idle >= IDLE_TRIES_MAX || !fault.is_retryable() {
+        // What is gone does not come back by waiting: the next attempt makes it anew.
+        let gone = matches!(fault.code, FaultCode::Vanished | FaultCode::SpoolFailed);
+        if idle >= IDLE_TRIES_MAX || gone || !fault.is_retryable() {
             return Err(fault);
         }
         let text = format!("{fault}; going on in {} s where it stopped", pause.as_secs());

@@ -234,6 +234,10 @@ async fn what_cannot_be_moved_is_told_with_its_side() {
     fs::create_dir(desk.path("directory")).expect("a directory");
     symlink(desk.path("file"), desk.path("link")).expect("linked");
     let host = || Side::Host("dc1".parse().expect("a name"));
+    let gone = |side: &Side| match side {
+        Side::Host(_) => FaultCode::Vanished,
+        Side::Here => FaultCode::SpoolFailed,
+    };
     for way in BOTH {
         let (source_side, target_side) =
             if way == Way::Fetch { (host(), Side::Here) } else { (Side::Here, host()) };
@@ -245,11 +249,12 @@ async fn what_cannot_be_moved_is_told_with_its_side() {
         let error = refused("none", "target").await;
         let named = matches!(&error, RsyncError::Missing { side, path }
             if *side == source_side && path.ends_with("/none"));
-        assert!(named && error.fault().code == FaultCode::InvalidInput, "{error}");
+        assert!(named && error.fault().code == gone(&source_side), "{error}");
         let error = refused("file", "nowhere/target").await;
         let named = matches!(&error, RsyncError::Missing { side, path }
             if *side == target_side && path.ends_with("/nowhere"));
-        assert!(named && !Fault::from(error).is_retryable());
+        let fault = Fault::from(error);
+        assert!(named && fault.is_retryable() && fault.code == gone(&target_side), "{fault:?}");
         for (from, to, at) in [
             ("directory", "target", &source_side),
             ("link", "target", &source_side),
