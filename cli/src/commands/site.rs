@@ -1,6 +1,6 @@
 //! `drs site`
 
-use drs_model::Site;
+use drs_model::{Fault, FaultCode, Site, SiteName, nearest};
 
 use crate::args::catalog::SiteCommand;
 use crate::exit::Exit;
@@ -17,12 +17,29 @@ pub(super) async fn run(place: &Place, output: Output, command: SiteCommand) -> 
             output.answer(&sites, || table(&sites))?;
         }
         SiteCommand::Edit { name, bandwidth } => {
+            standing(place, &name).await?;
             let site = Site { bytes_per_second: bandwidth.0, ..catalog.site(&name).await? };
             catalog.put_site(&site).await?;
             output.answer(&site, || table(std::slice::from_ref(&site)))?;
         }
     }
     Ok(Exit::Success)
+}
+
+/// A name at which no host stands is a slip of the keyboard, not a site.
+async fn standing(place: &Place, name: &SiteName) -> Outcome<()> {
+    let hosts = place.backend.catalog.hosts().await?;
+    if hosts.iter().any(|host| host.site == *name) {
+        return Ok(());
+    }
+    let similar = nearest(name.as_str(), hosts.iter().map(|host| host.site.as_str()));
+    let hint = similar.map(|site| format!(" Did you mean {site}?")).unwrap_or_default();
+    Err(Fault::permanent(
+        FaultCode::SiteNotFound,
+        format!("no host stands at a site {name}"),
+        format!("List the sites of your hosts with `drs host list`.{hint}"),
+    )
+    .into())
 }
 
 fn table(sites: &[Site]) -> String {

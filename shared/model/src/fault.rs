@@ -32,6 +32,8 @@ pub enum FaultCode {
     InvalidConfig,
     /// No host of that name.
     HostNotFound,
+    /// No host stands at a site of that name.
+    SiteNotFound,
     /// No VM of that name on that host.
     VmNotFound,
     /// No recovery point of that id.
