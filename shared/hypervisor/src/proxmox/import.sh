@@ -2,6 +2,7 @@
 #
 #   import.sh survey  PVE STATE VMID MAC...       what a plan must know; changes nothing
 #   import.sh check   PVE STATE VMID TOOL [DRIVE BYTES]...    changes nothing
+#   import.sh same    PVE STATE VMID TOOL MARK  whether the guest has that mark; changes nothing
 #   import.sh VERB JOB ORDER PVE STATE FOLDER VMID TOOL ...   where VERB is
 #     reserve  IDENTITY...                        takes the VMID for the job
 #     stage    BYTES                              makes FOLDER for an archive of that length
@@ -11,14 +12,21 @@
 #     remove   IDENTITY...                        takes everything back
 #     destroy  MARK POLICY                        destroys a guest that was replaced, if MARK is its
 #
-#   STATE/imports/VMID   JOB STAGE MARK: the job that makes or made the guest. STAGE is reserved, started
-#                        (whatever has this VMID may be ours), or made; then MARK tells that guest
+#   STATE/imports/VMID   JOB STAGE MARK: the job that makes, made or destroys the guest. STAGE is
+#       reserved         the VMID is free, and no storage has a volume of it
+#       started          a restore runs or was killed: whatever has this VMID may be ours
+#       restored, made   MARK tells the guest that is ours
+#       settling         as restored, but its options are being set: MARK is that of before
+#       destroying       MARK tells the guest that is being destroyed
 #   STATE/locks/VMID     locked by a restore and everything that it starts
 #   FOLDER               what the job stages: archive, pipe, output
 #
-# A guest is destroyed only if the record says that this job began to make it, and if it is the stub that
-# a restore leaves that failed, or is locked by a restore that was killed, or has every IDENTITY in its
-# configuration. Never one that runs, and never one that is on another node.
+# A guest is destroyed only if it has the record's MARK. Of a restore that was killed there is none: then
+# if it is the stub that a restore leaves that failed, or is locked by a restore, or has every IDENTITY
+# in its configuration. Never one that runs or that a task is at work on, never one on another node.
+#
+# Volumes go that the guest's configuration names; only behind a killed restore, which names none, those
+# go that have the VMID. Backup jobs, replication and high availability keep what they say of a VMID.
 #
 # Exit code 21: busy, or the guest runs (the reason on standard error).
 umask 022
@@ -47,6 +55,22 @@ demand_free() {
     fail 1 "VM $vmid (already exists on node ${found%%/*})"
 }
 
+# volumes OPTION...: VMID and name of the guests' volumes on the active storages.
+volumes() {
+    stores=$(pvesm status --content images,rootdir) || fail 21 'Proxmox does not list its storages'
+    for store in $(printf '%s\n' "$stores" | awk 'NR > 1 && $3 == "active" { print $1 }'); do
+        listed=$(timeout 60 pvesm list "$store" "$@") || fail 21 "storage $store does not list its volumes"
+        printf '%s\n' "$listed" | awk 'NR > 1 && NF > 4 && $3 ~ /^(images|rootdir)$/ { print $NF, $1 }'
+    done
+}
+
+# A volume whose guest has lost its configuration may be all that is left of that guest.
+demand_unused() {
+    found=$(volumes --vmid "$vmid") || exit
+    [ -z "$found" ] ||
+        fail 1 "VM $vmid (already exists as the volume ${found#* }, which no VM uses)"
+}
+
 # Where it is if it is a guest of this node and of the kind that $tool manages.
 own_config() {
     case $tool in qm) kind=qemu-server ;; *) kind=lxc ;; esac
@@ -56,11 +80,13 @@ own_config() {
 # A configuration without description and sections.
 entries() { sed '/^\[/,$d; /^#/d; /^[[:space:]]*$/d' "$1"; }
 
-# What tells a guest from another one that has its VMID later.
+# What tells a guest from another one that has its VMID later. A guest that is about to be destroyed
+# loses its lock and its protection; a
+# snapshot changes its parent.
 mark_of() {
     mark=$(entries "$1" | sed -n 's/^vmgenid:[[:space:]]*//p')
     case $mark in
-    '' | 0 | 1) entries "$1" | sha256sum | cut -d ' ' -f 1 ;;
+    '' | 0 | 1) entries "$1" | grep -vE '^(lock|protection|parent):' | sha256sum | cut -d ' ' -f 1 ;;
     *) printf '%s\n' "$mark" ;;
     esac
 }
@@ -70,9 +96,9 @@ read_record() {
     [ ! -f "$record" ] || read -r owner stage made_mark <"$record"
 }
 write_record() {
-    printf '%s %s %s\n' "$job" "$1" "${2-}" >"$record.new" && sync "$record.new" &&
+    mkdir -p "${record%/*}" && printf '%s %s %s\n' "$job" "$1" "${2-}" >"$record.new" && sync "$record.new" &&
         mv -f "$record.new" "$record" || fail 1 "cannot write $record"
-    stage=$1
+    stage=$1 made_mark=${2-}
 }
 demand_record() {
     read_record
@@ -86,21 +112,40 @@ alone() {
 
 # ---------------------------------------------------------------- destroying what is ours
 
-is_stub() { [ "$(entries "$1")" = 'memory: 128' ]; }
+is_just() { [ "$(entries "$2")" = "$1" ]; }
+is_locked_by() { entries "$2" | grep -qx "lock: $1"; }
+is_marked() { [ "$(mark_of "$1")" = "$made_mark" ]; }
+# Of a destruction that was killed this is left, and nothing else.
+is_destroyed() { is_just 'lock: destroyed' "$1"; }
+# Volumes of these are named nowhere.
+is_unfinished() {
+    [ "$owner $stage" = "$job started" ] || return 1
+    for lines in '' 'memory: 128' 'lock: destroyed'; do ! is_just "$lines" "$1" || return 0; done
+    is_locked_by create "$1"
+}
 
 # ours CONFIG IDENTITY... [-- ...]
-ours() { is_stub "$1" || entries "$1" | grep -qx 'lock: create' || is_known "$@"; }
+ours() {
+    case $stage in
+    started) is_unfinished "$1" || is_known "$@" ;;
+    settling) is_marked "$1" || is_known "$@" ;;
+    destroying) is_marked "$1" || is_destroyed "$1" ;;
+    *) is_marked "$1" ;;
+    esac
+}
 
+# An IDENTITY is a whole line, a property of a line, or the value of a property.
 is_known() {
-    config=$1
+    told=$(entries "$1" | sed 's/^\([^:]*\):[[:space:]]*/\1: /; s/[[:space:]]*$//; p
+        s/^[^:]*: //; s/,/\n/g; p; s/[^\n]*=//g')
     shift
-    told=1
+    known=1
     for identity; do
         [ "$identity" != -- ] || break
-        entries "$config" | grep -qiF -e "$identity" || return 1
-        told=0
+        printf '%s\n' "$told" | grep -qixF -e "$identity" || return 1
+        known=0
     done
-    return "$told"
+    return "$known"
 }
 
 demand_off() {
@@ -111,15 +156,32 @@ demand_off() {
     esac
 }
 
-# destroy_guest CONFIG: any lock but that of a restore is somebody's who is at work on it; Proxmox
-# refuses then.
+# All that a restore of ours starts holds the lock that we have now.
+demand_idle() {
+    tasks=$(timeout 60 pvesh get "/nodes/$node/tasks" --source active --output-format json) ||
+        fail 21 "Proxmox does not tell what is at work on VM $vmid"
+    ! printf '%s\n' "$tasks" | grep -qE "\"id\": *\"$vmid\"" ||
+        fail 21 "a task of somebody else is at work on VM $vmid"
+}
+
+# destroy_guest CONFIG: any lock but that of a restore, or of a destruction of ours, is somebody's who is
+# at work on it; Proxmox refuses then.
 destroy_guest() {
+    demand_idle
     demand_off
-    if entries "$1" | grep -qx 'lock: create'; then "$tool" unlock "$vmid" >/dev/null || exit 1; fi
+    unreferenced=0
+    if is_unfinished "$1"; then
+        unreferenced=1
+    elif ! is_destroyed "$1"; then
+        write_record destroying "$(mark_of "$1")"
+    fi
+    if is_locked_by create "$1" || is_destroyed "$1"; then
+        "$tool" unlock "$vmid" >/dev/null || exit 1
+    fi
     if entries "$1" | grep -qx 'protection: 1'; then
         "$tool" set "$vmid" --protection 0 >/dev/null || exit 1
     fi
-    why=$("$tool" destroy "$vmid" --purge 1 --destroy-unreferenced-disks 1 2>&1) ||
+    why=$("$tool" destroy "$vmid" --destroy-unreferenced-disks "$unreferenced" 2>&1) ||
         fail 1 "VM $vmid cannot be destroyed: $why"
     ! config_of "$vmid" >/dev/null || fail 1 "VM $vmid is still there after it was destroyed"
 }
@@ -148,6 +210,8 @@ survey() {
     done
     if config=$(config_of "$vmid"); then printf 'mark %s\n' "$(mark_of "$config")"; fi
     for config in "$pve"/nodes/*/*/*.conf; do printf 'guest %s\n' "$config"; done
+    found=$(volumes) || exit
+    [ -z "$found" ] || printf '%s\n' "$found" | sort -u -k 1,1 | sed 's/^/volume /'
     for mac; do
         grep -liF -e "$mac" "$pve"/nodes/*/*/*.conf 2>/dev/null | sed 's/^/twin /'
     done
@@ -172,6 +236,7 @@ reserve() {
         ;;
     esac
     demand_free
+    demand_unused
     write_record reserved
 }
 
@@ -190,23 +255,34 @@ restore() {
     demand_record
     alone 60
     clear "$@"
-    while [ "$1" != -- ]; do shift; done
-    shift
     demand_free
     write_record started
+    if restore_from "$@"; then
+        write_record restored "$(mark_of "$(own_config)")"
+    else
+        # From now on a guest with this VMID may be one that somebody else has restored.
+        (clear "$@") && write_record reserved
+        exit 1
+    fi
+}
+
+# restore_from IDENTITY... -- OPTION...
+restore_from() {
+    while [ "$1" != -- ]; do shift; done
+    shift
     if [ "$archive" != - ]; then
-        run_tool "$@" 2>&1 || exit 1
+        run_tool "$@" 2>&1
         return
     fi
     mkdir -p "${folder%/*}" && mkdir -p -m 700 "$folder" && rm -f "$folder/pipe" &&
-        mkfifo -m 600 "$folder/pipe" && : >"$folder/output" || exit 1
+        mkfifo -m 600 "$folder/pipe" && : >"$folder/output" || return 1
     printf 'READY\n'
     run_tool "$@" <"$folder/pipe" >>"$folder/output" 2>"$folder/errors" && return
     {
         grep -E '^(vma|tar): ' "$folder/output" | tail -n 1
         tail -n 2 "$folder/errors"
     } >&2
-    exit 1
+    return 1
 }
 
 # Its exit code means nothing but failure.
@@ -223,7 +299,11 @@ settle() {
     config=$(own_config)
     [ -e "$config" ] || fail 1 "VM $vmid is not there"
     ! entries "$config" | grep '^lock:' >&2 || fail 1 "VM $vmid was not restored to its end"
-    [ $# -eq 0 ] || "$tool" set "$vmid" "$@" >/dev/null || exit 1
+    if [ $# -gt 0 ]; then
+        case $stage in restored | settling) write_record settling "$made_mark" ;; esac
+        "$tool" set "$vmid" "$@" >/dev/null || exit 1
+        write_record restored "$(mark_of "$config")"
+    fi
     entries "$config"
 }
 
@@ -247,15 +327,42 @@ remove() {
 
 destroy() {
     config=$(own_config)
-    [ -e "$config" ] && [ "$(mark_of "$config")" = "$1" ] || return 0
     read_record
-    if [ "$2" = refresh-copy ]; then
-        [ "$stage" = made ] && [ "$made_mark" = "$1" ] || return 0
-    elif entries "$config" | grep -qx 'protection: 1'; then
-        fail 1 "VM $vmid is protected against removal (protection mode enabled)"
+    if ! config_of "$vmid" >/dev/null; then
+        [ "$owner $stage" != "$job destroying" ] || rm -f -- "$record"
+        return
+    fi
+    if [ "$owner $stage $made_mark" != "$job destroying $1" ] || ! is_destroyed "$config"; then
+        demand_mark "$1"
+        case $2 in
+        refresh-copy)
+            case "$stage $made_mark" in
+            "made $1" | "destroying $1") ;;
+            *) fail 1 "VM $vmid is not the one that was to be replaced any more: it is kept" ;;
+            esac
+            ;;
+        *)
+            ! entries "$config" | grep -qx 'protection: 1' ||
+                fail 1 "VM $vmid is protected against removal (protection mode enabled)"
+            ;;
+        esac
     fi
     destroy_guest "$config"
     rm -f -- "$record"
+}
+
+# demand_mark MARK: an edit of a container, or of a machine without vmgenid, changes its mark, too.
+demand_mark() {
+    config=$(own_config)
+    [ -e "$config" ] && [ "$(mark_of "$config")" = "$1" ] ||
+        fail 1 "VM $vmid is not the one that was to be replaced any more: it is kept"
+}
+
+# same PVE STATE VMID TOOL MARK
+same() {
+    pve=$1 vmid=$3 tool=$4
+    demand_cluster
+    demand_mark "$5"
 }
 
 # check PVE STATE VMID TOOL [DRIVE BYTES]...: volumes are there and have their size; what grew, grew by
@@ -308,7 +415,7 @@ listed() {
 }
 
 case $command in
-survey | check) "$command" "$@" ;;
+survey | check | same) "$command" "$@" ;;
 reserve | stage | restore | settle | made | remove | destroy)
     take_turn "$1" "$2"
     job=$1 pve=$3 state=$4 folder=$5 vmid=$6 tool=$7 record=$4/imports/$6

@@ -36,7 +36,7 @@ impl StubNode {
         for folder in ["bin", "run", "pve/nodes/pve1/qemu-server", "pve/nodes/pve2/qemu-server"] {
             fs::create_dir_all(node.path(folder)).expect("a folder");
         }
-        let tools = ["qm", "pct", "qmrestore", "pvesm"].map(|name| (name, STUB));
+        let tools = ["qm", "pct", "qmrestore", "pvesm", "pvesh"].map(|name| (name, STUB));
         let others =
             [("uname", "#!/bin/sh\necho pve1.example.org\n"), ("id", "#!/bin/sh\necho 1000\n")];
         for (name, text) in tools.into_iter().chain(others) {
@@ -161,9 +161,9 @@ async fn trap_06_the_stub_of_a_failed_restore_is_destroyed_and_its_number_free()
     let (code, text) = node.restore("a").await;
     assert_eq!(code, 1, "their exit codes mean nothing");
     assert!(text.contains("storage 'nope' does not exist"), "{text}");
+    assert!(node.called("qm destroy 118 --destroy-unreferenced-disks 1"));
+    assert!(!node.config("pve1").exists() && node.record().ends_with("reserved"));
     assert_eq!(node.reserve("a").await, done(), "a new attempt finds the number free");
-    assert!(node.called("qm destroy 118 --purge 1 --destroy-unreferenced-disks 1"));
-    assert!(!node.config("pve1").exists());
 
     assert_eq!(node.restore("a").await.0, 1);
     assert_eq!(node.remove("a").await, done());
@@ -174,10 +174,87 @@ async fn trap_06_the_stub_of_a_failed_restore_is_destroyed_and_its_number_free()
 #[tokio::test]
 async fn a_restore_that_was_killed_is_unlocked_and_destroyed() {
     let node = StubNode::reserved().await;
-    node.restores("lock: create\nmemory: 128\n", "kill -9 $$");
-    assert_eq!(node.restore("a").await.0, 1);
+    node.restores("lock: create\nmemory: 128\n", "kill -9 $PPID");
+    let argv = node.call("restore", "a").arg("/a/x.vma.zst").args(IDENTITY).arg("--");
+    assert_eq!(node.command(&argv).status().await.expect("a shell").code(), None);
+    assert!(node.record().ends_with("started"), "{}", node.record());
+    // Somebody else restores there by now.
+    node.does("pvesh", r#"echo '[{"id":"118","type":"qmrestore"}]'"#);
+    let (code, text) = node.remove("a").await;
+    assert!(code == 21 && text.contains("somebody else") && !node.called("qm unlock"), "{text}");
+    node.does("pvesh", r#"echo '[{"id":"1180","type":"qmrestore"}]'"#);
     assert_eq!(node.remove("a").await, done());
     assert!(node.called("qm unlock 118") && !node.config("pve1").exists());
+    assert!(node.called("qm destroy 118 --destroy-unreferenced-disks 1"));
+}
+
+#[tokio::test]
+async fn what_somebody_restores_by_hand_after_our_restore_is_never_ours() {
+    let node = StubNode::reserved().await;
+    node.restores("memory: 128\n", "exit 25");
+    assert_eq!(node.restore("a").await.0, 1);
+    node.has(MACHINE);
+    let calls = fs::read_to_string(node.path("calls")).expect("calls");
+    assert_eq!(node.remove("a").await, done());
+    assert!(node.config("pve1").exists(), "{calls}");
+
+    let node = StubNode::reserved().await;
+    node.restores(MACHINE, "");
+    assert_eq!(node.restore("a").await, done());
+    assert!(node.record().ends_with("restored aaaa"), "{}", node.record());
+    node.has(&MACHINE.replace("aaaa", "bbbb"));
+    assert_eq!(node.remove("a").await, done());
+    assert!(node.config("pve1").exists() && !node.called("qm destroy"));
+}
+
+#[tokio::test]
+async fn a_destruction_that_was_killed_is_finished() {
+    let node = StubNode::reserved().await;
+    node.restores(MACHINE, "");
+    assert_eq!(node.restore("a").await, done());
+    let place = node.config("pve1");
+    node.does("qm-destroy", &format!("echo 'lock: destroyed' >{}; exit 1", place.display()));
+    assert_eq!(node.remove("a").await.0, 1);
+    assert!(node.record().ends_with("destroying aaaa"), "{}", node.record());
+    node.does("qm-destroy", DESTROYS);
+    assert_eq!(node.remove("a").await, done());
+    assert!(node.called("qm unlock 118") && !place.exists() && node.record().is_empty());
+    assert!(!node.called("--destroy-unreferenced-disks 1") && !node.called("--purge"));
+}
+
+#[tokio::test]
+async fn a_number_of_which_a_storage_has_a_volume_is_not_free() {
+    let node = StubNode::new();
+    node.does("pvesm-status", "printf 'Name Type Status\\nlocal dir active\\nfar nfs inactive\\n'");
+    node.does(
+        "pvesm-list",
+        "printf 'Volid Format Type Size VMID\\nlocal:backup/x.vma vma backup 9 118\\n'; cat \"$STUB/disks\"",
+    );
+    node.does("disks", "local:118/vm-118-disk-0.raw raw images 8192 118\n");
+    let (code, text) = node.reserve("a").await;
+    assert!(code == 1 && text.contains("local:118/vm-118-disk-0.raw"), "{code} {text}");
+    assert!(!node.called("pvesm list far") && node.record().is_empty());
+    let argv = unordered("survey").args([node.text("pve"), node.text("state"), "117".into()]);
+    let (code, text) = node.run(argv).await;
+    assert!(code == 0 && text.contains("volume 118 local:118/"), "{text}");
+    node.does("disks", "");
+    assert_eq!(node.reserve("a").await, done());
+}
+
+#[tokio::test]
+async fn an_identity_is_no_part_of_another_one() {
+    for (config, removed) in [
+        ("name: web\nsmbios1: manufacturer=x,uuid=6a8c\n", true),
+        ("name: web-112\nsmbios1: uuid=6a8c\n", false),
+        ("name: web\nsmbios1: uuid=6a8c8a7e\n", false),
+    ] {
+        let node = StubNode::reserved().await;
+        node.has(config);
+        let record = format!("{} started ", JobId::from_key("a"));
+        fs::write(node.path("state/imports/118"), record).expect("a record");
+        assert_eq!(node.remove("a").await, done());
+        assert_eq!(!node.config("pve1").exists(), removed, "{config}");
+    }
 }
 
 #[tokio::test]
@@ -289,16 +366,24 @@ async fn a_replaced_guest_is_destroyed_only_while_it_is_that_very_guest() {
     let node = StubNode::new();
     node.has(MACHINE);
     for (mark, policy) in [("bbbb", "destroy-after-proof"), ("aaaa", "refresh-copy")] {
-        assert_eq!(node.run(destroy(&node, mark, policy)).await, done());
+        let (code, text) = node.run(destroy(&node, mark, policy)).await;
+        assert!(code == 1 && text.contains("it is kept"), "{code} {text}");
         assert!(node.config("pve1").exists(), "{mark} {policy}");
     }
+    let same = |mark: &str| {
+        let places = [node.text("pve"), node.text("state")];
+        unordered("same").args(places).args(["118", "qm", mark])
+    };
+    assert_eq!(node.run(same("aaaa")).await, done());
+    assert_eq!(node.run(same("bbbb")).await.0, 1);
     node.does("qm-status", "echo 'status: running'");
     assert_eq!(node.run(destroy(&node, "aaaa", "destroy-after-proof")).await.0, 21);
     node.does("qm-status", "echo 'status: stopped'");
     for _ in 0..2 {
         assert_eq!(node.run(destroy(&node, "aaaa", "destroy-after-proof")).await, done());
-        assert!(!node.config("pve1").exists());
+        assert!(!node.config("pve1").exists() && node.record().is_empty());
     }
+    assert!(node.called("qm destroy 118 --destroy-unreferenced-disks 0"));
 
     let node = StubNode::reserved().await;
     node.restores(&format!("protection: 1\n{MACHINE}"), "");

@@ -46,6 +46,7 @@ impl ProxmoxDriver {
             return Err(DriverError::AlreadyExists { what: format!("VM {wanted} ({node})"), host });
         };
         let vmid = free(survey)?;
+        let mut remarks = Vec::new();
         // The guest may stand on another node when it stays untouched.
         let replaces = match (node == self.node().await?, policy.takes_place()) {
             (false, false) => None,
@@ -57,6 +58,7 @@ impl ProxmoxDriver {
                 if policy.takes_place() {
                     replaceable(&guest, policy, survey)?;
                 }
+                remarks.extend(starts_again(&guest, policy));
                 Some(replaced(&guest, policy))
             }
         };
@@ -70,7 +72,8 @@ impl ProxmoxDriver {
                 }
             }
         );
-        Ok(Number { vmid, replaces, remarks: vec![remark] })
+        remarks.insert(0, remark);
+        Ok(Number { vmid, replaces, remarks })
     }
 }
 
@@ -105,6 +108,18 @@ fn replaced(guest: &Guest, policy: ReplacePolicy) -> ReplacedVm {
         aside: guest.vm.name.clone(),
         policy,
     }
+}
+
+/// A guest that is kept, off, and that its node starts when it boots: beside its successor.
+fn starts_again(guest: &Guest, policy: ReplacePolicy) -> Option<String> {
+    let starts = guest.native.config.get("onboot") == Some("1");
+    let (vmid, tool) = (guest.vmid, guest.words().tool);
+    (starts && policy == ReplacePolicy::StopAndKeep).then(|| {
+        format!(
+            "VM {vmid} is kept, but its node starts it beside the new one when it boots (`onboot: 1`): \
+             switch that off, `{tool} set {vmid} --onboot 0`"
+        )
+    })
 }
 
 /// Refuses to put a new guest in the place of one that cannot be shut down or destroyed in the end.
@@ -192,6 +207,16 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_is_kept_and_would_start_with_its_node_is_told() {
+        let starts = guest("onboot: 1\n", PowerState::Running);
+        let remark = starts_again(&starts, ReplacePolicy::StopAndKeep).expect("a remark");
+        assert!(remark.contains("`qm set 112 --onboot 0`"), "{remark}");
+        assert_eq!(starts_again(&starts, ReplacePolicy::DestroyAfterProof), None);
+        let stays_off = guest("onboot: 0\n", PowerState::Running);
+        assert_eq!(starts_again(&stays_off, ReplacePolicy::StopAndKeep), None);
+    }
+
+    #[test]
     fn a_guest_that_proxmox_protects_or_locks_is_not_destroyed() {
         let protected = guest("protection: 1\n", PowerState::Running);
         let survey = survey(Some("a"), None);
@@ -202,6 +227,6 @@ mod tests {
         let mut locked = guest("memory: 64\n", PowerState::Off);
         locked.lock = "migrate".into();
         let error = replaceable(&locked, ReplacePolicy::StopAndKeep, &survey).expect_err("busy");
-        assert!(matches!(error, DriverError::Busy { .. }), "{error}");
+        assert!(matches!(error, DriverError::Locked { .. }), "{error}");
     }
 }

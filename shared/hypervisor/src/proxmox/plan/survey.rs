@@ -17,6 +17,9 @@ pub(super) struct Survey {
     pub(super) taken: BTreeMap<Vmid, String>,
     /// The numbers whose guests this node's jobs make or made.
     pub(super) records: BTreeMap<Vmid, Record>,
+    /// The numbers of which a storage has a volume, with one of those: guests may have lost their
+    /// configuration.
+    pub(super) volumes: BTreeMap<Vmid, String>,
     /// What tells the guest of the wanted number from one that has it later.
     pub(super) mark: Option<String>,
     /// The guests that have a network address of the source.
@@ -51,6 +54,7 @@ impl Survey {
             let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
             match kind {
                 "record" => survey.records.extend(record(rest)),
+                "volume" => survey.volumes.extend(volume(rest)),
                 "mark" => survey.mark = Some(rest.trim().to_owned()),
                 "guest" => survey.taken.extend(guest(rest)),
                 "twin" => survey.twins.extend(guest(rest).map(|(vmid, _)| vmid)),
@@ -65,9 +69,15 @@ impl Survey {
 fn record(line: &str) -> Option<(Vmid, Record)> {
     let mut words = line.split_whitespace();
     let vmid = Vmid::parse(words.next()?)?;
-    let made = words.nth(1) == Some("made");
+    let made = matches!(words.nth(1), Some("made" | "destroying"));
     let mark = words.next().filter(|_| made).unwrap_or_default().to_owned();
     Some((vmid, Record { mark }))
+}
+
+/// `112 STORAGE:VOLUME`
+fn volume(line: &str) -> Option<(Vmid, String)> {
+    let (vmid, volume) = line.split_once(' ')?;
+    Some((Vmid::parse(vmid)?, volume.to_owned()))
 }
 
 /// `/etc/pve/nodes/NODE/FOLDER/112.conf`
@@ -87,6 +97,7 @@ mod tests {
         let text = "record 118 0192-job made a-mark\nrecord 119 0192-job reserved \nrecord x y z\n\
             mark 0b6f\nguest /etc/pve/nodes/pve1/qemu-server/112.conf\n\
             guest /etc/pve/nodes/pve2/lxc/200.conf\nguest /etc/pve/nodes/*/*/*.conf\n\
+            volume 113 local:113/vm-113-disk-0.raw\nvolume 0 lun:0\n\
             twin /etc/pve/nodes/pve1/qemu-server/112.conf\n";
         let survey = Survey::parse(text);
         assert_eq!(
@@ -96,6 +107,8 @@ mod tests {
         let mark = |number| survey.records.get(&id(number)).map(|record| record.mark.as_str());
         assert_eq!((mark(118), mark(119)), (Some("a-mark"), Some("")));
         assert_eq!(survey.records.len(), 2);
+        let volumes = BTreeMap::from([(id(113), "local:113/vm-113-disk-0.raw".to_owned())]);
+        assert_eq!(survey.volumes, volumes);
         assert_eq!(survey.mark.as_deref(), Some("0b6f"));
         assert_eq!(survey.twins, BTreeSet::from([id(112)]));
     }
