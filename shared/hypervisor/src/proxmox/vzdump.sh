@@ -6,7 +6,7 @@
 #   FOLDER/output    what it printed
 #   FOLDER/*         archive, .dat, .tmp, .log
 #   lock: backup     in the guest's configuration, when vzdump was killed
-#   file systems that are frozen, a KVM that runs for the backup only: likewise
+#   file systems or a container that are frozen, a KVM that runs for the backup only: likewise
 #
 # LOCK is the file that vzdump locks while it runs, one for the node.
 #
@@ -33,9 +33,10 @@ begin() {
     admit
     (umask 066 && mkdir -p "$folder") || exit 1
     exec 7>>"$folder/alive"
-    printf '%s %s %s\n' "$vmid" "$(cat /proc/sys/kernel/random/boot_id)" "$(date +%s%3N)" \
-        >"$folder/export" && sync "$folder/export" || exit 1
     : >"$folder/output"
+    printf '%s %s %s\n' "$vmid" "$(cat /proc/sys/kernel/random/boot_id)" "$(date +%s%3N)" \
+        >"$folder/export.new" && sync "$folder/export.new" &&
+        mv -f "$folder/export.new" "$folder/export" || exit 1
 }
 
 # dump_of LIMIT OPTION...: vzdump with what every run says. LIMIT is in KiB/s, empty for none. A KVM that
@@ -121,9 +122,9 @@ end_vzdump() {
 }
 
 # Whether a run of vzdump was killed before it could clean up. After a power cut its output may be
-# lost; then only the mark tells of it.
+# lost; then only the mark tells of it. Behind a mark that cannot be read nothing was begun.
 was_cut_short() {
-    read -r id boot rest <"$1/export"
+    read -r id boot began <"$1/export" && [ "$id" = "$vmid" ] && [ -n "$began" ] || return 1
     if grep -qE "^(INFO: Finished|ERROR:) Backup of VM $vmid " "$1/output" 2>/dev/null; then
         return 1
     fi
@@ -157,12 +158,15 @@ others_are_there() {
 restore_guest() {
     find_guest
     [ -n "$tool" ] || return 0
-    thaw "$1"
+    [ "$tool" != qm ] || thaw "$1"
     if printf '%s\n' "$config" | grep -qx 'lock: backup'; then
         ! others_are_there || fail 21 'another backup may be at work on this guest'
         why=$(timeout 60 "$tool" unlock "$vmid" 2>&1) || fail 1 "cannot unlock the guest: $why"
     fi
-    switch_off "$1"
+    case $tool in
+    qm) switch_off "$1" ;;
+    *) resume "$1" ;;
+    esac
 }
 
 # Only what this vzdump froze. A guest that does not run has thawed.
@@ -171,6 +175,14 @@ thaw() {
     ! grep -q "guest-agent 'fs-thaw'" "$1/output" || return 0
     timeout 30 qm status "$vmid" | grep -q running || return 0
     why=$(timeout 90 qm guest cmd "$vmid" fsfreeze-thaw 2>&1) || fail 1 "cannot thaw the guest: $why"
+}
+
+# A container that this vzdump suspended; Proxmox resumes none that is locked.
+resume() {
+    grep -q '^INFO: suspending guest' "$1/output" || return 0
+    ! grep -qE '^INFO: (resuming guest|guest is online again)' "$1/output" || return 0
+    timeout 30 pct status "$vmid" | grep -q running || return 0
+    why=$(timeout 90 pct resume "$vmid" 2>&1) || fail 1 "cannot resume the guest: $why"
 }
 
 # A KVM that vzdump had started, without letting it run, for a guest that was off.

@@ -329,6 +329,40 @@ async fn a_guest_that_a_killed_vzdump_had_frozen_is_thawed() {
 }
 
 #[tokio::test]
+async fn a_container_that_a_killed_vzdump_had_suspended_is_resumed() {
+    for (says, status, resumed) in [
+        ("INFO: suspending guest", "running", true),
+        ("INFO: suspending guest\nINFO: final sync", "running", true),
+        ("INFO: suspending guest\nINFO: resuming guest", "running", false),
+        ("INFO: suspending guest\nINFO: guest is online again after 3 seconds", "running", false),
+        ("INFO: suspending guest", "stopped", false),
+        ("INFO: starting first sync", "running", false),
+    ] {
+        let node = StubNode::new();
+        node.file("qm", &PCT.replace("lxc", "qemu-server"));
+        node.file("pct", QM);
+        node.file("status", &format!("status: {status}\n"));
+        node.killed(says).await;
+        assert_eq!(node.close().await, (0, String::new()), "{says}");
+        assert_eq!(node.called("pct resume 112"), resumed, "{says} {status}");
+        let calls = node.read("calls");
+        let at = |call: &str| calls.lines().position(|line| line == call);
+        assert!(!resumed || at("pct unlock 112") < at("pct resume 112"), "{calls}");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_cannot_be_read_is_of_a_vzdump_that_never_began() {
+    for mark in ["", "\n", "112", "112 another-boot\n", "113 another-boot 1\n"] {
+        let node = StubNode::new();
+        node.file("112.conf", "lock: backup\n");
+        node.file(&format!("dump/{JOB}/export"), mark);
+        assert_eq!(node.close().await, (0, String::new()), "{mark:?}");
+        assert_eq!((node.is_locked(), node.has_folder()), (true, false), "{mark:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_kvm_that_ran_for_the_backup_only_is_stopped() {
     for (status, stopped) in [("prelaunch", true), ("running", false)] {
         let node = StubNode::new();
