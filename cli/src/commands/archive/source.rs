@@ -5,10 +5,12 @@ use std::io::{self, Cursor, IsTerminal, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use drs_model::{Fault, FaultCode};
 use drs_runtime::Shutdown;
 use drs_vma::Compression;
 use drs_vma::compression::{self, Unpacked};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Advice, fadvise};
 
 use super::failure::{file_failed, read_failed};
 use crate::failure::{Failure, Outcome};
@@ -52,6 +54,8 @@ impl Source {
             Some("-") => ("standard input".to_owned(), standard_input()?),
             _ => {
                 let file = File::open(path).map_err(|error| file_failed(path, &error))?;
+                // Lets the system read further ahead; one that cannot reads as before.
+                fadvise(&file, 0, None, Advice::Sequential).unwrap_or_default();
                 (path.display().to_string(), file)
             }
         };
@@ -61,6 +65,9 @@ impl Source {
         let mut start = input.take(START);
         let mut begun = Vec::new();
         start.read_to_end(&mut begun).map_err(bad)?;
+        if begun.is_empty() {
+            return Err(empty(&name));
+        }
         let kind = Kind::of(&begun);
         if kind != Kind::Unknown && path != Path::new("-") {
             named_rightly(&name, path, kind, compression)?;
@@ -91,6 +98,8 @@ fn named_rightly(name: &str, path: &Path, kind: Kind, compression: Compression) 
     const REMEDY: &str = "Proxmox VE goes by the name and could not restore it: give it the name that \
                           it had when it was made. `drs archive verify - < FILE` reads it whatever it \
                           is called.";
+    const TAR: &str = "It is a tar archive: give it a name that ends so, look into it with `tar tf`, \
+                       restore it with `pct restore`.";
     let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Err(mismatch) = compression.check_name(file_name) {
         return Err(Failure::invalid(format!("{name}: {mismatch}"), REMEDY));
@@ -102,7 +111,17 @@ fn named_rightly(name: &str, path: &Path, kind: Kind, compression: Compression) 
         _ => return Ok(()),
     };
     let message = format!("{name}: the name says an archive of a {named}, but it is of a {found}");
-    Err(Failure::invalid(message, REMEDY))
+    Err(Failure::invalid(message, if kind == Kind::Container { TAR } else { REMEDY }))
+}
+
+/// What a full disk, or a program that died before its first word, leaves.
+fn empty(name: &str) -> Failure {
+    Fault::permanent(
+        FaultCode::ArchiveDamaged,
+        format!("{name} is empty"),
+        "Nothing of the archive is there: look at what should have written it, or take another copy.",
+    )
+    .into()
 }
 
 fn container(name: &str) -> Failure {
