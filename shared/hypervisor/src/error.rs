@@ -60,6 +60,14 @@ pub enum DriverError {
         /// With what.
         reason: String,
     },
+    /// The hypervisor has locked the VM for a work that may have died without unlocking it.
+    #[error("{vm} is busy: {reason}")]
+    Locked {
+        /// Which VM.
+        vm: VmRef,
+        /// For what.
+        reason: String,
+    },
     /// Not allowed to.
     #[error("host {host} does not allow {what}: {reason}")]
     PermissionDenied {
@@ -110,6 +118,9 @@ pub enum DriverError {
     /// The request cannot be done whoever tries.
     #[error("{0}")]
     Invalid(String),
+    /// What DR Switch has written itself cannot be read any more (a plan, an export's record).
+    #[error("{0}")]
+    Internal(String),
 }
 
 impl From<DriverError> for Fault {
@@ -124,6 +135,7 @@ impl DriverError {
     pub fn fault(&self) -> Fault {
         let (class, code) = match self {
             Self::Transport(error) => return error.fault(),
+            Self::Internal(reason) => return Fault::internal(reason),
             Self::Spool { path, source } => return Fault::spool(path, source),
             Self::VmNotFound { .. } | Self::Elsewhere { .. } => {
                 (FaultClass::Permanent, FaultCode::VmNotFound)
@@ -131,7 +143,7 @@ impl DriverError {
             Self::AlreadyExists { .. } | Self::NotReplaceable { .. } => {
                 (FaultClass::Permanent, FaultCode::AlreadyExists)
             }
-            Self::Busy { .. } => (FaultClass::Busy, FaultCode::VmBusy),
+            Self::Busy { .. } | Self::Locked { .. } => (FaultClass::Busy, FaultCode::VmBusy),
             Self::PermissionDenied { .. } | Self::Protected { .. } => {
                 (FaultClass::Permanent, FaultCode::PermissionDenied)
             }
@@ -147,6 +159,7 @@ impl DriverError {
     fn remedy(&self) -> String {
         let constant = match self {
             Self::Transport(error) => return error.fault().remedy,
+            Self::Internal(reason) => return Fault::internal(reason).remedy,
             Self::Spool { path, source } => return Fault::spool(path, source).remedy,
             Self::VmNotFound { vm, similar } => {
                 let hint = similar.as_ref().map(|name| format!(" Did you mean {name}?"));
@@ -156,7 +169,8 @@ impl DriverError {
             Self::Elsewhere { vm, node } => {
                 return format!(
                     "Name it on the host that stands for node {node} (`drs host add` if there is none \
-                     yet), or move it back: `qm migrate {} NODE`.",
+                     yet), or move it back, on that node: `qm migrate {0} NODE` (a container: \
+                     `pct migrate {0} NODE`).",
                     vm.name
                 );
             }
@@ -175,6 +189,14 @@ impl DriverError {
                  container: `pct set VMID --protection 0`) and run the job again; or say with \
                  `--replace stop-and-keep` that it is kept."
             }
+            Self::Locked { vm, .. } => {
+                return format!(
+                    "The job waits and tries again; `drs job cancel` ends it. If no vzdump and no other \
+                     task of that VM runs on the node any more (`pvesh get /nodes/NODE/tasks --source \
+                     active`), unlock it there: `qm unlock {0}` (a container: `pct unlock {0}`).",
+                    vm.name
+                );
+            }
             Self::Busy { .. } => "The job waits and tries again; `drs job cancel` ends it.",
             Self::PermissionDenied { .. } => {
                 "Give the login user the right to use the hypervisor (Proxmox VE: root; libvirt: \
@@ -185,10 +207,44 @@ impl DriverError {
                 "Free space there or choose another place (`drs host edit --images`, \
                  `drs pair edit --storage`), then run the job again."
             }
-            Self::Failed { .. } => "Look at the hypervisor's own log on that host.",
+            Self::Failed { .. } => {
+                "`drs job log ID` tells what was done before. On that host look at the hypervisor's own \
+                 log: Proxmox VE: the task's log (web console, or /var/log/pve/tasks); libvirt: \
+                 /var/log/libvirt/qemu/NAME.log."
+            }
             Self::Stream { .. } => "The job starts this attempt again by itself.",
             Self::Invalid(_) => "Change the request; trying again will not help.",
         };
         constant.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remedy(error: &DriverError) -> String {
+        error.fault().remedy
+    }
+
+    #[test]
+    fn a_remedy_names_the_commands_and_the_logs() {
+        let vm: VmRef = "dc1/200".parse().expect("a VM");
+        let elsewhere = remedy(&DriverError::Elsewhere { vm, node: "pve2".into() });
+        for command in ["drs host add", "qm migrate 200 NODE", "pct migrate 200 NODE"] {
+            assert!(elsewhere.contains(command), "{elsewhere}");
+        }
+        let (host, what, reason) = ("dc1".into(), "vzdump".into(), "why".into());
+        let failed = remedy(&DriverError::Failed { host, what, reason });
+        for log in ["drs job log ID", "/var/log/pve/tasks", "/var/log/libvirt/qemu/NAME.log"] {
+            assert!(failed.contains(log), "{failed}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_a_defect() {
+        let fault = DriverError::Internal("the plan is of no use".into()).fault();
+        assert_eq!((fault.class, fault.code), (FaultClass::Permanent, FaultCode::Internal));
+        assert!(fault.remedy.contains("defect"), "{fault:?}");
     }
 }

@@ -64,7 +64,7 @@ impl Handle {
     /// The handle of an export.
     pub(super) fn of(export: &Export) -> Result<Self, DriverError> {
         serde_json::from_value(export.handle.clone())
-            .map_err(|error| DriverError::Invalid(format!("the export's record: {error}")))
+            .map_err(|error| DriverError::Internal(format!("the export's record: {error}")))
     }
 }
 

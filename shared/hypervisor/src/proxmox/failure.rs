@@ -20,6 +20,7 @@ enum Complaint {
     Protected,
     Full,
     Busy,
+    Locked,
     Missing,
     /// The guest did not do what it was asked.
     Deaf,
@@ -29,7 +30,7 @@ enum Complaint {
 
 /// Parts of texts (LC_ALL=C, lower case) and their meaning; the first that occurs counts.
 const COMPLAINTS: &[(&str, Complaint)] = &[
-    ("is locked (", Complaint::Busy),
+    ("is locked (", Complaint::Locked),
     ("can't acquire lock", Complaint::Busy),
     ("can't lock file", Complaint::Busy),
     ("is running - destroy failed", Complaint::Busy),
@@ -90,6 +91,7 @@ fn meaning(host: &Host, vm: Option<&VmRef>, what: &str, reason: String) -> Drive
     let unknown_storage = folded.contains("storage '") && folded.contains("does not exist");
     match (complaint, vm) {
         (Some(Complaint::Busy), Some(vm)) => DriverError::Busy { vm: vm.clone(), reason },
+        (Some(Complaint::Locked), Some(vm)) => DriverError::Locked { vm: vm.clone(), reason },
         (Some(Complaint::Full), _) => DriverError::HostFull { host, what: reason },
         (Some(Complaint::Exists), _) => DriverError::AlreadyExists { what: reason, host },
         (Some(Complaint::NoVm), Some(vm)) => {

@@ -109,7 +109,7 @@ impl Guest {
     pub(super) fn demand_unlocked(&self) -> Result<(), DriverError> {
         match self.lock.as_str() {
             "" => Ok(()),
-            lock => Err(DriverError::Busy {
+            lock => Err(DriverError::Locked {
                 vm: self.vm.clone(),
                 reason: format!("Proxmox has locked it ({lock})"),
             }),

@@ -70,7 +70,7 @@ impl Handle {
     /// The handle of a plan that this driver made.
     pub(super) fn of(plan: &ImportPlan) -> Result<Self, DriverError> {
         serde_json::from_value(plan.handle.clone())
-            .map_err(|error| DriverError::Invalid(format!("the plan is of no use: {error}")))
+            .map_err(|error| DriverError::Internal(format!("the plan is of no use: {error}")))
     }
 }
 

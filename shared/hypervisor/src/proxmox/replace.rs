@@ -61,15 +61,21 @@ impl ProxmoxDriver {
     }
 }
 
+fn native(old: &ReplacedVm) -> Result<(VmForm, Vmid), DriverError> {
+    parse_native_id(&old.native_id).ok_or_else(|| {
+        DriverError::Internal(format!("{:?} is no guest of Proxmox VE", old.native_id))
+    })
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use drs_model::VmForm;
 
     use super::*;
     use crate::ReplacedVm;
     use crate::proxmox::export::tests::driver;
 
-    fn plan(policy: ReplacePolicy) -> ImportPlan {
+    pub(in crate::proxmox) fn plan(policy: ReplacePolicy) -> ImportPlan {
         let name: VmName = "112".parse().expect("a name");
         let old = ReplacedVm {
             name: name.clone(),
@@ -86,7 +92,11 @@ mod tests {
             disks: Vec::new(),
             native_config: String::new(),
             remarks: Vec::new(),
-            handle: serde_json::Value::Null,
+            handle: serde_json::json!({
+                "vmid": 112, "archive": "", "created_at": 0, "id": vec![0; 16], "devices": [],
+                "contents": [], "tar_bytes": null, "maps": [], "restore": [], "settle": [],
+                "identity": [], "volumes": [], "displaced_mark": null
+            }),
         }
     }
 
@@ -94,7 +104,8 @@ mod tests {
     async fn a_guest_that_was_locked_or_protected_since_the_plan_is_not_replaced() {
         type Is = fn(&Result<(), DriverError>) -> bool;
         let free: Is = |it| it.is_ok();
-        let busy: Is = |it| matches!(it, Err(DriverError::Busy { .. }));
+        let busy: Is =
+            |it| matches!(it, Err(DriverError::Busy { .. } | DriverError::Locked { .. }));
         let protected: Is = |it| matches!(it, Err(DriverError::Protected { .. }));
         for (word, config, policy, is) in [
             ("stopped", "memory: 64\n", ReplacePolicy::DestroyAfterProof, free),
@@ -110,10 +121,4 @@ mod tests {
             assert!(is(&exchanged), "{word} {config} {policy:?}: {exchanged:?}");
         }
     }
-}
-
-fn native(old: &ReplacedVm) -> Result<(VmForm, Vmid), DriverError> {
-    parse_native_id(&old.native_id).ok_or_else(|| {
-        DriverError::Invalid(format!("{:?} is no guest of Proxmox VE", old.native_id))
-    })
 }

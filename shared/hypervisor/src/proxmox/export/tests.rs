@@ -5,7 +5,7 @@ mod scripts;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drs_model::{FencingToken, HostName, JobId, PowerState, VmRef};
+use drs_model::{FaultClass, FencingToken, HostName, JobId, PowerState, VmRef};
 use drs_transport::{BoxStream, Remote, ShellGuard, Spawned, TransportError};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
@@ -134,12 +134,26 @@ async fn a_broken_stream_is_explained_by_the_log() {
     assert!(matches!(error, DriverError::HostFull { .. }), "{error}");
 }
 
+#[test]
+fn a_record_that_cannot_be_read_is_no_fault_of_the_request() {
+    let description = guest(MACHINE, "").description();
+    let export = Export {
+        description,
+        consistent_at: Timestamp::UNIX_EPOCH,
+        consistency: Account::read(Vmid::new(112).expect("a VMID"), "").consistency(),
+        warnings: Vec::new(),
+        handle: serde_json::json!({"archive": 7}),
+    };
+    let fault = Handle::of(&export).expect_err("damaged").fault();
+    assert_eq!(fault.code, drs_model::FaultCode::Internal, "{fault:?}");
+}
+
 #[tokio::test]
 async fn a_busy_guest_or_node_is_busy_whoever_says_so() {
     for log in ["vzdump-locked", "vzdump-lockwait0"] {
         let mut run = ended_run(MACHINE, Some(&transcript(log)), 255, "");
         let error = run.explain(ArchiveError::Abandoned).await;
-        assert!(matches!(error, DriverError::Busy { .. }), "{log}: {error}");
+        assert_eq!(error.fault().class, FaultClass::Busy, "{log}: {error}");
     }
     let mut run = ended_run(MACHINE, None, 21, "another backup runs on this node\n");
     let error = run.explain(ArchiveError::Abandoned).await;

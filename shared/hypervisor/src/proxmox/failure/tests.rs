@@ -41,14 +41,15 @@ fn error_of(name: &str) -> DriverError {
 fn complaints_of_the_real_tools_are_told_apart() {
     type Is = fn(&DriverError) -> bool;
     let busy: Is = |it| matches!(it, DriverError::Busy { .. });
+    let locked: Is = |it| matches!(it, DriverError::Locked { .. });
     let exists: Is = |it| matches!(it, DriverError::AlreadyExists { .. });
     let no_vm: Is = |it| matches!(it, DriverError::VmNotFound { .. });
     let full: Is = |it| matches!(it, DriverError::HostFull { .. });
     let wrong: Is = |it| matches!(it, DriverError::Invalid(_));
     let failed: Is = |it| matches!(it, DriverError::Failed { .. });
     for (name, is) in [
-        ("qm-stop-locked", busy),
-        ("vzdump-locked", busy),
+        ("qm-stop-locked", locked),
+        ("vzdump-locked", locked),
         ("vzdump-lockwait0", busy),
         ("qm-destroy-running", busy),
         ("qmrestore-force-running", busy),
@@ -80,7 +81,11 @@ fn trap_10_exit_codes_mean_nothing() {
         let output = Output { code, stdout: Vec::new(), stderr: "VM is locked (backup)\n".into() };
         let vm = "pve1/112".parse().expect("a VM");
         let error = failure(&host(), Some(&vm), "qm stop 112", &output);
-        assert_eq!(error.fault().class, FaultClass::Busy, "{code}");
+        let fault = error.fault();
+        assert_eq!(fault.class, FaultClass::Busy, "{code}");
+        for way_out in ["pvesh get /nodes/NODE/tasks --source active", "qm unlock 112"] {
+            assert!(fault.remedy.contains(way_out), "{fault:?}");
+        }
         assert!(error.to_string().contains("locked (backup)"));
     }
 }
