@@ -136,7 +136,7 @@ impl ProxmoxDriver {
         let handle = Handle::of(plan)?;
         let argv = self.import_call("settle", grip, plan, &handle).args(handle.settle.clone());
         let actual = self.run_import(grip, "settling the restored VM", &argv).await?;
-        let wanted = Native::parse(&plan.native_config).map_err(DriverError::Invalid)?;
+        let wanted = Native::parse(&plan.native_config).map_err(DriverError::Internal)?;
         settled::demand(&wanted, &actual).map_err(|difference| {
             self.failed(
                 "restoring the configuration",
@@ -178,7 +178,7 @@ pub(super) fn layout(plan: &ImportPlan, handle: &Handle) -> Result<Layout, Drive
     if plan.form == VmForm::Container {
         return Ok(Layout::Container { size_bytes: handle.tar_bytes });
     }
-    let mut native = Native::parse(&plan.native_config).map_err(DriverError::Invalid)?;
+    let mut native = Native::parse(&plan.native_config).map_err(DriverError::Internal)?;
     for map in &handle.maps {
         native.config.add_map(&map.drive, &map.device, &map.storage, &map.format);
     }
