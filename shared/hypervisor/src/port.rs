@@ -392,8 +392,8 @@ pub trait Staging: Send + Sync {
     /// does not tell (containers).
     fn progress(&self, log: &str) -> Option<(u64, u64)>;
 
-    /// What a dump or load that ended with this code means; `log` is the end of its output.
-    fn command_fault(&self, grip: &Grip, code: i32, log: &str) -> Fault;
+    /// What a dump that failed means, or a load with its plan; `log` is the end of its output.
+    fn command_fault(&self, grip: &Grip, loads: Option<&ImportPlan>, log: &str) -> Fault;
 
     /// What the dump left, when it is there and complete by every sign.
     ///

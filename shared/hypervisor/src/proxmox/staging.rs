@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use drs_model::{Fault, Grip};
+use drs_model::{Fault, Grip, VmForm};
 use drs_transport::{Argv, Remote};
 
 use super::{ProxmoxDriver, failure, load, log};
@@ -28,8 +28,13 @@ impl Staging for ProxmoxDriver {
         log::progress(log).or_else(|| load::progress(log))
     }
 
-    fn command_fault(&self, grip: &Grip, _code: i32, log: &str) -> Fault {
-        failure::classify(&self.host, Some(&grip.vm), "the detached command", log).fault()
+    fn command_fault(&self, grip: &Grip, loads: Option<&ImportPlan>, log: &str) -> Fault {
+        let tool = match loads.map(|plan| plan.form) {
+            None => "vzdump",
+            Some(VmForm::Machine) => "qmrestore",
+            Some(VmForm::Container) => "pct restore",
+        };
+        failure::classify(&self.host, Some(&grip.vm), tool, log).fault()
     }
 
     async fn dumped(&self, grip: &Grip) -> Result<StagedArchive, DriverError> {
@@ -69,5 +74,30 @@ impl Staging for ProxmoxDriver {
         limit_bytes_per_second: Option<u64>,
     ) -> Argv {
         self.load_call(grip, plan, path, limit_bytes_per_second)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drs_model::ReplacePolicy;
+
+    use super::*;
+    use crate::proxmox::export::tests::{driver, grip};
+    use crate::proxmox::replace::tests::plan;
+
+    #[test]
+    fn a_failure_names_the_tool() {
+        let (driver, _) = driver("", 0);
+        let load = |form| {
+            let plan = ImportPlan { form, ..plan(ReplacePolicy::Keep) };
+            driver.command_fault(&grip(), Some(&plan), "why\n").message
+        };
+        for (message, tool) in [
+            (driver.command_fault(&grip(), None, "why\n").message, "vzdump failed"),
+            (load(VmForm::Machine), "qmrestore failed"),
+            (load(VmForm::Container), "pct restore failed"),
+        ] {
+            assert!(message.starts_with(tool), "{message}");
+        }
     }
 }

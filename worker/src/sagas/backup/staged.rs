@@ -40,12 +40,12 @@ impl Step for Dump {
         staging(&ctx.source().ok()?).ok()?.progress(log)
     }
 
-    fn command_failed(&self, ctx: &StepContext, code: i32, log: &str) -> Fault {
+    fn command_failed(&self, ctx: &StepContext, _code: i32, log: &str) -> Fault {
         let place = match ctx.source() {
             Ok(place) => place,
             Err(fault) => return fault,
         };
-        staging(&place).map_or_else(|fault| fault, |s| s.command_fault(&place.grip, code, log))
+        staging(&place).map_or_else(|fault| fault, |s| s.command_fault(&place.grip, None, log))
     }
 
     async fn run(&self, _ctx: &StepContext) -> Result<Value, Fault> {

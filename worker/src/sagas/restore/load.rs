@@ -127,12 +127,12 @@ impl Step for Load {
         staging(&ctx.target().ok()?).ok()?.progress(log)
     }
 
-    fn command_failed(&self, ctx: &StepContext, code: i32, log: &str) -> Fault {
-        let place = match ctx.target() {
-            Ok(place) => place,
-            Err(fault) => return fault,
+    fn command_failed(&self, ctx: &StepContext, _code: i32, log: &str) -> Fault {
+        let told = || {
+            let (place, plan) = (ctx.target()?, ctx.needs::<ImportPlan>("plan")?);
+            Ok(staging(&place)?.command_fault(&place.grip, Some(&plan), log))
         };
-        staging(&place).map_or_else(|fault| fault, |s| s.command_fault(&place.grip, code, log))
+        told().unwrap_or_else(|fault| fault)
     }
 
     async fn run(&self, ctx: &StepContext) -> Result<Value, Fault> {
