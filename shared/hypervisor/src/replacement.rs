@@ -14,9 +14,6 @@ use drs_model::{JobId, ReplacePolicy, VmName, VmRef};
 
 use crate::{DriverError, ReplacedVm};
 
-/// Longest name of a VM, in bytes.
-const NAME_BYTES_MAX: usize = 80;
-
 /// The VM that has the wanted name.
 pub(crate) struct Standing {
     /// The hypervisor's own id of it.
@@ -107,7 +104,7 @@ pub(crate) fn digits(job: JobId) -> String {
 /// The name with an ending, cut so far that it is still a name.
 fn named(name: &VmName, ending: &str) -> Result<VmName, DriverError> {
     let mut base = name.as_str();
-    while base.len() + ending.len() > NAME_BYTES_MAX {
+    while base.len() + ending.len() > VmName::BYTES_MAX {
         let last = base.char_indices().next_back().map_or(0, |(at, _)| at);
         base = base.get(..last).unwrap_or_default();
     }
@@ -192,7 +189,7 @@ mod tests {
             let policy = Some(ReplacePolicy::StopAndKeep);
             let it = decide(JobId::from_key("a"), &wanted(&name), policy, standing(false, false));
             let it = it.expect("decided");
-            assert!(it.made_as.as_str().len() <= NAME_BYTES_MAX);
+            assert!(it.made_as.as_str().len() <= VmName::BYTES_MAX);
             assert_ne!(it.made_as, it.name);
         }
     }

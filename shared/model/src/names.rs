@@ -120,8 +120,13 @@ name!(
     /// A VM's name on its host: 1 to 80 bytes, letters and digits of any script, space and
     /// `-_.+@:()`. No `/`, no quotes, no control character, no leading `-` or `.`.
     VmName,
-    Rules { what: "VM name", bytes_max: 80, also: " -_.+@:()", unicode: true }
+    Rules { what: "VM name", bytes_max: VmName::BYTES_MAX, also: " -_.+@:()", unicode: true }
 );
+
+impl VmName {
+    /// Longest name, in bytes.
+    pub const BYTES_MAX: usize = 80;
+}
 
 #[cfg(test)]
 mod tests {
