@@ -115,10 +115,15 @@ impl Decoding {
     /// The next part of a device, None when the archive was complete.
     async fn next(&mut self) -> Result<Option<(u8, Extent)>, ArchiveError> {
         let part = self.parts.recv().await.unwrap_or(Err(ArchiveError::Abandoned))?;
-        Ok(part.map(|Part { device, extent, covered }| {
-            self.position = covered;
-            (device, extent)
-        }))
+        match (&part, &self.head) {
+            (Some(part), _) => self.position = part.covered,
+            // Behind the last part there may be holes.
+            (None, Head::Machine(header)) => {
+                self.position = header.devices.iter().map(|device| device.size_bytes).sum();
+            }
+            (None, Head::Container(_)) => {}
+        }
+        Ok(part.map(|Part { device, extent, .. }| (device, extent)))
     }
 
     /// Bytes covered so far, holes included; of a container's archive its length so far.

@@ -11,7 +11,7 @@ mod tests;
 
 use std::io::{self, Write};
 
-use drs_model::Piece;
+use drs_model::{Extent, Piece};
 use drs_vma::{Header, VmaError};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -69,6 +69,19 @@ impl From<VmaError> for FeedError {
     }
 }
 
+impl Layout {
+    /// The length of each content, where it is known.
+    fn sizes(&self) -> Vec<Option<u64>> {
+        match self {
+            Self::Machine { header, devices } => {
+                let device = |id: &u8| header.devices.iter().find(|device| device.id == *id);
+                devices.iter().map(|id| device(id).map(|device| device.size_bytes)).collect()
+            }
+            Self::Container { size_bytes } => vec![*size_bytes],
+        }
+    }
+}
+
 enum Order {
     Write(Piece),
     Complete,
@@ -77,6 +90,8 @@ enum Order {
 /// An archive that is being written. Dropping it leaves an incomplete one.
 pub(super) struct Feed {
     orders: mpsc::Sender<Order>,
+    /// Length of each content, where it is known.
+    sizes: Vec<Option<u64>>,
     /// Nobody, when its end was told.
     written: Option<JoinHandle<Result<(), FeedError>>>,
 }
@@ -85,21 +100,37 @@ impl Feed {
     /// Begins an archive: its header is on its way to the output when this returns.
     pub(super) fn start(layout: Layout, output: impl Output) -> Self {
         let (orders, queue) = mpsc::channel(PIECES_MAX);
+        let sizes = layout.sizes();
         let written = spawn_blocking(move || match layout {
             Layout::Machine { header, devices } => {
                 drain(queue, Clusters::begin(output, &header, &devices)?)
             }
             Layout::Container { size_bytes } => drain(queue, Plain::begin(output, size_bytes)),
         });
-        Self { orders, written: Some(written) }
+        Self { orders, sizes, written: Some(written) }
     }
 
     /// Writes a piece; several may be on their way when it returns. After an error the archive is of
     /// no use.
     pub(super) async fn write(&mut self, piece: Piece) -> Result<(), FeedError> {
+        self.demand_place(&piece)?;
         match self.orders.send(Order::Write(piece)).await {
             Ok(()) => Ok(()),
             Err(_) => Err(self.end().await.err().unwrap_or(FeedError::Abandoned)),
+        }
+    }
+
+    /// Refuses a piece that is too long or lies behind the end of its content.
+    fn demand_place(&self, piece: &Piece) -> Result<(), FeedError> {
+        let (offset, length) = (piece.extent.offset, piece.extent.data.len());
+        let end = offset.checked_add(length as u64).filter(|_| length <= Extent::BYTES_MAX);
+        let fits = |size: &Option<u64>| end.is_some_and(|end| size.is_none_or(|size| end <= size));
+        match self.sizes.get(piece.content).is_some_and(fits) {
+            true => Ok(()),
+            false => Err(FeedError::Misplaced(format!(
+                "{length} bytes at {offset} of content {} have no place in the archive",
+                piece.content
+            ))),
         }
     }
 
