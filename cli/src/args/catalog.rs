@@ -57,7 +57,7 @@ pub(crate) struct HostAddArgs {
     #[arg(long)]
     pub site: SiteName,
     /// What it runs
-    #[arg(long, value_parser = values::driver(), default_value = "libvirt")]
+    #[arg(long, value_parser = values::driver(), default_value_t)]
     pub driver: HypervisorKind,
     /// SSH private key on this machine; without it the SSH agent is asked
     #[arg(long, value_name = "FILE")]

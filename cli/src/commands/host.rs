@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use drs_hypervisor::{DriverError, HostReport};
-use drs_model::{Fault, FaultCode, Host, HostName, HypervisorKind};
+use drs_model::{DiskPlace, Fault, FaultCode, Host, HostName, HypervisorKind};
 use drs_runtime::environment;
 use drs_transport::{Argv, TransportError};
 use serde::Serialize;
@@ -103,29 +103,27 @@ fn key_file(path: &Path) -> Outcome<String> {
 
 fn places_fit(host: &Host) -> Outcome<()> {
     host.image_dir.as_ref().map_or(Ok(()), |images| place_fits(host, images, "--images"))?;
-    if host.dump_dir.is_some() && host.kind != HypervisorKind::Proxmox {
+    if host.dump_dir.is_some() && !host.kind.stages_archives() {
         return Err(Failure::invalid(
-            format!(
-                "{} is a {} host: archives are staged on Proxmox VE alone",
-                host.name, host.kind
-            ),
+            format!("VMs of {} hosts cannot be staged as archives", host.kind),
             "Leave out `--dump-dir`.",
         ));
     }
     Ok(())
 }
 
-/// Restored disks go into a folder, on Proxmox VE into a storage; `option` said where.
+/// Restored disks go into a folder or into a storage; `option` said where.
 pub(super) fn place_fits(host: &Host, disks: &str, option: &str) -> Outcome<()> {
-    match (host.kind, disks.starts_with('/')) {
-        (HypervisorKind::Proxmox, true) => Err(Failure::invalid(
-            format!("{} runs Proxmox VE: disks go into a storage, not a folder", host.name),
+    let Host { name, kind, .. } = host;
+    match (kind.disk_place(), disks.starts_with('/')) {
+        (DiskPlace::Storage, true) => Err(Failure::invalid(
+            format!("{name} is a {kind} host: disks go into a storage, not a folder"),
             format!(
                 "Name a storage's id with `{option}`, for example local-lvm (`pvesm status` lists them)."
             ),
         )),
-        (HypervisorKind::Libvirt, false) => Err(Failure::invalid(
-            format!("{} runs libvirt: disks go into a folder, and one begins with /", host.name),
+        (DiskPlace::Folder, false) => Err(Failure::invalid(
+            format!("{name} is a {kind} host: disks go into a folder, and one begins with /"),
             format!("Name a folder with `{option}`, for example /var/lib/libvirt/images."),
         )),
         _ => Ok(()),
@@ -160,15 +158,16 @@ async fn edit(place: &Place, output: Output, args: HostEditArgs) -> Outcome<Exit
     Ok(Exit::Success)
 }
 
-/// Why a host was not added. For a key, the remedy is the whole command that accepts it; for a node of
-/// Proxmox VE that was taken for a libvirt host, the one that adds it.
+/// Why a host was not added. For a key, the remedy is the whole command that accepts it; for a host of
+/// another hypervisor than was said, the one that adds it.
 async fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
     let mut fault = error.fault();
-    if let Some(node) = proxmox_node(place, error, host).await {
+    if let Some(found) = other_kind(place, error, host).await {
+        let (name, hypervisor) = (&host.name, &found.report.hypervisor);
         fault = Fault::permanent(
             FaultCode::InvalidInput,
-            format!("{} runs Proxmox VE, not libvirt; it was not added", host.name),
-            format!("Say so: {}", add_command(place, &node)),
+            format!("{name} runs {hypervisor}, not {}; it was not added", host.kind),
+            format!("Say so: {}", add_command(place, &found.host)),
         );
     }
     if let DriverError::Transport(
@@ -186,16 +185,23 @@ async fn not_added(place: &Place, error: &DriverError, host: &Host) -> Failure {
     fault.into()
 }
 
-/// The host as a node of Proxmox VE, when it lacks what libvirt needs and is one.
-async fn proxmox_node(place: &Place, error: &DriverError, host: &Host) -> Option<Host> {
+/// The host as one of another hypervisor, when it lacks what the one that was said needs and is one.
+async fn other_kind(place: &Place, error: &DriverError, host: &Host) -> Option<Checked> {
     let lacking = matches!(error, DriverError::Unsupported(_) | DriverError::Failed { .. });
-    if host.kind != HypervisorKind::Libvirt || !lacking {
+    if !host.kind.is_reached_over_ssh() || !lacking {
         return None;
     }
-    // A folder means nothing there.
-    let node = Host { kind: HypervisorKind::Proxmox, image_dir: None, ..host.clone() };
-    let driver = wiring::driver(node.clone(), &place.dir.simulated()).ok()?;
-    driver.check().await.ok().map(|_| node)
+    let others = HypervisorKind::ALL.into_iter().filter(|kind| *kind != host.kind);
+    for kind in others.filter(|kind| kind.is_reached_over_ssh()) {
+        // What means nothing there is left out.
+        let dump_dir = host.dump_dir.clone().filter(|_| kind.stages_archives());
+        let host = Host { kind, image_dir: None, dump_dir, ..host.clone() };
+        let Ok(driver) = wiring::driver(host.clone(), &place.dir.simulated()) else { continue };
+        if let Ok(report) = driver.check().await {
+            return Some(Checked { host, report });
+        }
+    }
+    None
 }
 
 /// The command that adds the host, ready for a shell.
@@ -212,7 +218,7 @@ fn add_command(place: &Place, host: &Host) -> String {
     if let Some(images) = &host.image_dir {
         command = command.args(["--images", images]);
     }
-    if host.kind != HypervisorKind::Libvirt {
+    if host.kind != HypervisorKind::default() {
         command = command.args(["--driver", host.kind.as_str()]);
     }
     if let Some(folder) = &host.dump_dir {

@@ -173,7 +173,7 @@ fn disks_go_where_the_driver_can_put_them() {
     let told = bench.fails(&add("--images local-lvm"), 2, "invalid_input");
     assert!(told.contains("/var/lib/libvirt/images"), "{told}");
     let told = bench.fails(&add("--dump-dir /srv/dump"), 2, "invalid_input");
-    assert!(told.contains("staged on Proxmox VE alone"), "{told}");
+    assert!(told.contains("libvirt hosts cannot be staged"), "{told}");
     assert_eq!(hosts(&bench), Some(0));
 }
 

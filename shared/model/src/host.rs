@@ -27,11 +27,23 @@ impl Site {
     }
 }
 
+/// Where a hypervisor keeps the disks of its VMs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DiskPlace {
+    /// In a folder on the host, named by its absolute path.
+    Folder,
+    /// In a storage, named by its id.
+    Storage,
+    /// Either will do.
+    Any,
+}
+
 /// Which driver speaks to a host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HypervisorKind {
-    /// libvirt with QEMU or KVM, through `virsh` over SSH.
+    /// libvirt with QEMU or KVM, through `virsh` over SSH. What a host is taken for when nothing is said.
+    #[default]
     Libvirt,
     /// Proxmox VE, through its own commands over SSH. Its VMs are named by their VMID.
     Proxmox,
@@ -50,6 +62,34 @@ impl HypervisorKind {
             Self::Libvirt => "libvirt",
             Self::Proxmox => "proxmox",
             Self::Simulated => "simulated",
+        }
+    }
+
+    /// Where it keeps disks, and so what [`Host::image_dir`] and a storage mapping name.
+    #[must_use]
+    pub fn disk_place(self) -> DiskPlace {
+        match self {
+            Self::Libvirt => DiskPlace::Folder,
+            Self::Proxmox => DiskPlace::Storage,
+            Self::Simulated => DiskPlace::Any,
+        }
+    }
+
+    /// Whether its VMs can be staged as archives, and so whether [`Host::dump_dir`] means anything.
+    #[must_use]
+    pub fn stages_archives(self) -> bool {
+        match self {
+            Self::Proxmox => true,
+            Self::Libvirt | Self::Simulated => false,
+        }
+    }
+
+    /// Whether its hosts are machines that are reached over SSH.
+    #[must_use]
+    pub fn is_reached_over_ssh(self) -> bool {
+        match self {
+            Self::Libvirt | Self::Proxmox => true,
+            Self::Simulated => false,
         }
     }
 

@@ -30,7 +30,7 @@ pub mod vm;
 pub use extent::{Extent, Piece};
 pub use fault::{Fault, FaultClass, FaultCode};
 pub use guard::{FencingToken, Grip, GuardAnswer, GuardStatus};
-pub use host::{Host, HypervisorKind, Site};
+pub use host::{DiskPlace, Host, HypervisorKind, Site};
 pub use job::saga::{StepMark, StepRecord};
 pub use job::spec::{
     JobKind, JobSpec, PowerAction, ReplacePolicy, RestoreTarget, Transfer, TransferMethod,
