@@ -64,7 +64,7 @@ fn what_is_no_vault_is_refused_with_a_remedy_and_left_alone() {
     let place = TempDir::new().expect("a directory");
     let missing = DirVault::open(place.path().join("missing")).expect_err("missing");
     assert_eq!(missing.fault().code, FaultCode::VaultFailed);
-    assert!(missing.fault().remedy.contains("mounted"));
+    assert!(missing.fault().remedy.contains("Do not run `drs init`"));
 
     std::fs::write(place.path().join("letter.txt"), "dear").expect("write");
     let foreign = DirVault::create(place.path()).expect_err("foreign");
