@@ -21,6 +21,8 @@ use super::{ProxmoxDriver, failure, script};
 use crate::turn::order;
 use crate::{ContentSink, DriverError, ImportPlan};
 
+pub(super) use settled::is_secret;
+
 /// Where a cluster keeps its configurations.
 pub(super) const PVE_DIR: &str = "/etc/pve";
 

@@ -20,6 +20,9 @@ pub(super) fn demand(wanted: &Native, actual: &str) -> Result<(), String> {
             Some(found) => set(value) == set(found),
             None => false,
         };
+        if !same && is_secret(key) {
+            return Err(format!("{key} differs"));
+        }
         if !same {
             let found = found.map_or("is not there".to_owned(), |it| format!("is {it:?}"));
             return Err(format!("{key} {found} instead of {value:?}"));
@@ -30,6 +33,11 @@ pub(super) fn demand(wanted: &Native, actual: &str) -> Result<(), String> {
         Some((key, value)) => Err(format!("{key} is {value:?}, but should not be there")),
         None => Ok(()),
     }
+}
+
+/// Lines whose value may hold a password: it is told to nobody.
+pub(in crate::proxmox) fn is_secret(key: &str) -> bool {
+    ["cipassword", "sshkeys", "args"].contains(&key)
 }
 
 /// The properties of a value: their order means nothing.
@@ -68,6 +76,17 @@ mod tests {
 
     fn compare(found: &str) -> Result<(), String> {
         demand(&Native::new(VmForm::Machine, WANTED, ""), found)
+    }
+
+    #[test]
+    fn a_password_is_not_told() {
+        for key in ["cipassword", "sshkeys", "args"] {
+            let wanted = Native::new(VmForm::Machine, &format!("{key}: hush\n"), "");
+            for found in [format!("{key}: quiet\n"), String::new()] {
+                let difference = demand(&wanted, &found).expect_err(key);
+                assert_eq!(difference, format!("{key} differs"));
+            }
+        }
     }
 
     #[test]

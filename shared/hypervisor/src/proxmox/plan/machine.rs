@@ -7,6 +7,7 @@ use drs_model::{HypervisorKind, VmForm};
 use super::storages::Placed;
 use super::{Made, Map, Wanted, data_bytes, distinct};
 use crate::proxmox::config::{Config, Properties, fresh, is_drive, is_net, volume_storage};
+use crate::proxmox::import::is_secret;
 use crate::proxmox::native::Native;
 use crate::{DriverError, PlannedDisk};
 
@@ -233,9 +234,8 @@ fn travel(wanted: &Wanted<'_>, source: &mut Source) {
             if UNBOUND_VALUES.contains(&first.trim_start_matches("host=")) {
                 continue;
             }
-            source
-                .remarks
-                .push(format!("{key} names something of its node and is left out ({value})"));
+            let told = if is_secret(&key) { String::new() } else { format!(" ({value})") };
+            source.remarks.push(format!("{key} names something of its node and is left out{told}"));
             source.config.remove(&key);
         }
     }

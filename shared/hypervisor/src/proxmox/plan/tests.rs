@@ -154,6 +154,7 @@ fn what_names_something_of_its_node_stays_behind() {
     for gone in ["args", "hookscript", "hostpci0", "serial1", "usb1"] {
         assert!(config.get(gone).is_none() && told(&made, gone), "{gone}");
     }
+    assert!(!told(&made, "-device x"), "it may hold a password");
     assert_eq!((config.get("serial0"), config.get("usb0")), (Some("socket"), Some("spice")));
     assert_eq!(config.get("onboot"), Some("1"));
 
