@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! restore (served by the guard)   pct|qmrestore <FOLDER/pipe     lives as long as its channel
-//! feed (a channel of its own)     cat >FOLDER/pipe               our bytes
+//! feed (a channel of its own)     cat >FOLDER/pipe               our bytes; opened within a minute
 //! ```
 //! The tool lives and dies with the guarded channel; when the feed ends early, the tool sees a cut
 //! archive and fails.
@@ -34,7 +34,14 @@ const REASON_LIMIT: Duration = Duration::from_secs(120);
 /// What is tried, for an error.
 const RESTORE: &str = "the restore";
 
-const FEED: &str = r#"exec cat >"$1""#;
+/// A restore that dies before it opens its pipe would be waited for without an end.
+const FEED: &str = r#"
+(sleep 60; kill -s TERM $$) </dev/null >/dev/null 2>&1 &
+guard=$!
+exec >"$1"
+kill "$guard"
+exec cat
+"#;
 
 /// The way into the pipe.
 struct Inlet {
@@ -156,5 +163,29 @@ impl ContentSink for Restoring {
                 reason: format!("it did not end within {} s", END_LIMIT.as_secs()),
             }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::FEED;
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_not_waited_for_without_an_end() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        let feed = |script: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", script, "drs-feed"]).arg(&pipe).stdin(Stdio::null());
+            command.spawn().expect("a shell")
+        };
+        let unread = feed(&FEED.replace("sleep 60", "sleep 0.05")).wait().expect("its end");
+        assert!(!unread.success());
+        let mut read = feed(FEED);
+        assert_eq!(std::fs::read(&pipe).expect("what came"), b"");
+        assert!(read.wait().expect("its end").success());
     }
 }
