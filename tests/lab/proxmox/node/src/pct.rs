@@ -50,7 +50,7 @@ pub(crate) fn main(node: &Node, args: &[String]) -> Done {
         "start" | "stop" => &[("skiplock", Takes::Flag)],
         "shutdown" => &[("timeout", Takes::Value), ("forceStop", Takes::Flag)],
         "set" => SETTABLE,
-        "unlock" => &[],
+        "unlock" | "suspend" | "resume" => &[],
         "destroy" => DESTROY,
         other => return Err(Failure::new(format!("ERROR: unknown command 'pct {other}'"))),
     };
@@ -64,6 +64,8 @@ pub(crate) fn main(node: &Node, args: &[String]) -> Done {
         "stop" | "shutdown" => return switch(node, &guest, &config, false).map(|_| ()),
         "set" => return set(node, &guest, &given),
         "unlock" => return unlock(node, &guest),
+        "suspend" => return freeze(node, &guest, &config, true),
+        "resume" => return freeze(node, &guest, &config, false),
         _ => return destroy(node, &guest, &config, &given).map(|_| ()),
     }
     Ok(())
@@ -101,6 +103,19 @@ pub(crate) fn switch(node: &Node, guest: &Guest, config: &Config, on: bool) -> D
         }
         container::set_on(node, guest.id, on)
     })
+}
+
+/// Freezes a container that is on, or lets it go on.
+fn freeze(node: &Node, guest: &Guest, config: &Config, on: bool) -> Done {
+    let kind = if on { "vzsuspend" } else { "vzresume" };
+    task::here(node, kind, &guest.id.to_string(), |_| {
+        guest.unlocked(config)?;
+        if !container::is_on(node, guest.id) {
+            return Err(Failure::new(format!("CT {} not running", guest.id)));
+        }
+        container::set_frozen(node, guest.id, on)
+    })
+    .map(|_| ())
 }
 
 fn set(node: &Node, guest: &Guest, given: &Arguments) -> Done {

@@ -34,17 +34,30 @@ pub(crate) fn main(node: &Node, args: &[String]) -> Done {
 fn list(node: &Node, id: &str, given: &Arguments) -> Done {
     let storage = storage::find(node, id)?;
     let guest: Option<u32> = given.value("vmid").and_then(|id| id.parse().ok());
-    let mut backups = storage.backups(node);
-    backups.retain(|backup| guest.is_none_or(|id| backup.guest == id));
-    let volumes: Vec<String> =
-        backups.iter().map(|backup| format!("{id}:backup/{}", backup.name)).collect();
-    let width = volumes.iter().map(String::len).max().unwrap_or(0).max(5);
-    let formats = backups.iter().map(|backup| backup.format.len()).max().unwrap_or(0).max(6);
-    let sizes = backups.iter().map(|b| b.size.to_string().len()).max().unwrap_or(0).max(11);
-    println!("{:width$} {:formats$} Type   {:>sizes$} VMID", "Volid", "Format", "Size");
-    for (volume, backup) in volumes.iter().zip(&backups) {
-        let (format, size, guest) = (&backup.format, backup.size, backup.guest);
-        println!("{volume:width$} {format:formats$} backup {size:>sizes$} {guest}");
+    let mut rows: Vec<[String; 5]> = Vec::new();
+    for backup in storage.backups(node) {
+        let volume = format!("{id}:backup/{}", backup.name);
+        let (size, guest) = (backup.size.to_string(), backup.guest.to_string());
+        rows.push([volume, backup.format, "backup".to_owned(), size, guest]);
+    }
+    for volume in storage.volumes(node) {
+        let format = storage::format_of(&volume.id).to_owned();
+        let (size, guest) = (volume.size.to_string(), volume.guest.to_string());
+        rows.push([volume.id, format, volume.content.to_owned(), size, guest]);
+    }
+    let guest = guest.map(|id| id.to_string());
+    rows.retain(|row| guest.as_ref().is_none_or(|id| row[4] == *id));
+    rows.retain(|row| given.value("content").is_none_or(|content| row[2] == content));
+    let width = |at: usize, least: usize| {
+        rows.iter().map(|row| row[at].len()).max().unwrap_or(0).max(least)
+    };
+    let (volumes, formats, kinds, sizes) = (width(0, 5), width(1, 6), width(2, 6), width(3, 11));
+    println!(
+        "{:volumes$} {:formats$} {:kinds$} {:>sizes$} VMID",
+        "Volid", "Format", "Type", "Size"
+    );
+    for [volume, format, kind, size, guest] in &rows {
+        println!("{volume:volumes$} {format:formats$} {kind:kinds$} {size:>sizes$} {guest}");
     }
     Ok(())
 }

@@ -38,6 +38,15 @@ pub(crate) struct Backup {
     pub(crate) notes: Option<String>,
 }
 
+/// A disk of a guest on a storage.
+#[derive(Debug, Clone)]
+pub(crate) struct GuestVolume {
+    pub(crate) id: String,
+    pub(crate) content: &'static str,
+    pub(crate) size: u64,
+    pub(crate) guest: u32,
+}
+
 pub(crate) fn all(node: &Node) -> Vec<Storage> {
     let text = fs::read_to_string(node.file("/etc/pve/storage.cfg")).unwrap_or_default();
     let mut found: Vec<Storage> = Vec::new();
@@ -85,6 +94,27 @@ impl Storage {
     /// Every backup, sorted by name.
     pub(crate) fn backups(&self, node: &Node) -> Vec<Backup> {
         backups_in(node, &self.dump())
+    }
+
+    /// Every volume of a guest, with its guest: size in bytes, content `images` or `rootdir`.
+    pub(crate) fn volumes(&self, node: &Node) -> Vec<GuestVolume> {
+        let entries = |folder: String| fs::read_dir(node.file(folder)).into_iter().flatten().flatten();
+        let mut found = Vec::new();
+        for (folder, content) in [("images", "images"), ("private", "rootdir")] {
+            for guest in entries(format!("{}/{folder}", self.path)) {
+                let Some(id) = guest.file_name().to_str().and_then(|id| id.parse().ok()) else {
+                    continue;
+                };
+                for volume in entries(format!("{}/{folder}/{id}", self.path)) {
+                    let name = volume.file_name().to_string_lossy().into_owned();
+                    let size = volume.metadata().map_or(0, |meta| meta.len());
+                    let id_text = format!("{}:{id}/{name}", self.id);
+                    found.push(GuestVolume { id: id_text, content, size, guest: id });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found
     }
 
     /// A name for a guest's next volume and the volume's id, `disk-0` and up.
