@@ -189,6 +189,9 @@ pub(super) fn plan_text(target: &RestoreTarget, plan: &ImportPlan) -> String {
     if let Some(old) = plan.displaced().filter(|old| old.running) {
         text.push_str(&format!("- {} runs: it is shut down when the new VM is ready\n", old.name));
     }
+    if target.replace.is_some() && plan.replaces.is_none() {
+        text.push_str(&format!("- {} is not there: nothing is replaced\n", target.vm));
+    }
     let then = if target.start { "it is started" } else { "it is not started" };
     text.push_str(&format!("- {then}\n"));
     text

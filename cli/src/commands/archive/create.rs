@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use drs_runtime::{Shutdown, clock};
@@ -29,6 +30,7 @@ pub(super) fn run(
     disks: Vec<DiskFile>,
     stop: &Shutdown,
 ) -> Outcome<Exit> {
+    disks.iter().try_for_each(has_bytes)?;
     let content = Content {
         uuid: *Uuid::now_v7().as_bytes(),
         created_at: clock::now().as_second(),
@@ -46,6 +48,20 @@ pub(super) fn run(
     let document = json!({ "archive": name, "size_bytes": bytes });
     output.answer(&document, || format!("made {}, {}", plain(&name), units::bytes(bytes)))?;
     Ok(Exit::Success)
+}
+
+/// A disk's file has bytes, and an end: a device like /dev/zero would be taken for an empty one.
+fn has_bytes(disk: &DiskFile) -> Outcome<()> {
+    const REMEDY: &str = "Name a raw image or a block device.";
+    let found = fs::metadata(&disk.path).map_err(|error| file_failed(&disk.path, &error))?;
+    let name = disk.path.display();
+    if !found.is_file() && !found.file_type().is_block_device() {
+        return Err(Failure::invalid(format!("{name} is no file and no block device"), REMEDY));
+    }
+    if found.is_file() && found.len() == 0 {
+        return Err(Failure::invalid(format!("{name} is empty: a disk has bytes"), REMEDY));
+    }
+    Ok(())
 }
 
 fn to_standard_output(output: Output, content: &Content, stop: &Shutdown) -> Outcome<Exit> {

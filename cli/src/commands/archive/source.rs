@@ -98,8 +98,8 @@ fn named_rightly(name: &str, path: &Path, kind: Kind, compression: Compression) 
     const REMEDY: &str = "Proxmox VE goes by the name and could not restore it: give it the name that \
                           it had when it was made. `drs archive verify - < FILE` reads it whatever it \
                           is called.";
-    const TAR: &str = "It is a tar archive: give it a name that ends so, look into it with `tar tf`, \
-                       restore it with `pct restore`.";
+    const TAR: &str = "Proxmox VE goes by the name and could not restore it: give it the name that it had, \
+                       with .tar. Look into it with `tar tf`, restore it with `pct restore`.";
     let file_name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     if let Err(mismatch) = compression.check_name(file_name) {
         return Err(Failure::invalid(format!("{name}: {mismatch}"), REMEDY));

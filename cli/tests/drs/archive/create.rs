@@ -92,6 +92,8 @@ fn what_cannot_be_made_leaves_nothing() {
     let (config, disk) = (bench.path("qemu-server.conf"), bench.path("a.raw"));
     fs::create_dir(bench.folder().join("other")).expect("a folder");
     fs::copy(&config, bench.folder().join("other/qemu-server.conf")).expect("a copy");
+    let empty = bench.path("empty.raw");
+    fs::write(&empty, "").expect("a file");
     let before = fs::read_dir(bench.folder()).expect("a folder").count();
     let named = |name: &str| format!("{name}={disk}");
     for (file, disks, rest, says) in [
@@ -106,6 +108,8 @@ fn what_cannot_be_made_leaves_nothing() {
             &config,
             "none: No such file",
         ),
+        ("a.vma", [named("a"), "b=/dev/zero".into()], &config, "no file and no block device"),
+        ("a.vma", [named("a"), format!("b={empty}")], &config, "is empty: a disk has bytes"),
         ("a.vma", [named("a"), named("b")], &bench.path("none.conf"), "none.conf: No such file"),
         ("no/a.vma", [named("a"), named("b")], &config, "No such file"),
     ] {
@@ -129,6 +133,8 @@ fn what_cannot_be_made_leaves_nothing() {
         assert!(told.contains(says), "{says}: {told}");
         assert_eq!(fs::read_dir(bench.folder()).expect("a folder").count(), before, "{words:?}");
     }
+    let told = bench.refused(&["list", &empty], 11, "archive_damaged");
+    assert!(told.contains("is empty"), "{told}");
     fs::write(bench.folder().join("left.vma.partial"), "").expect("a file");
     let machine = machine(&bench);
     let told = bench.refused(&words(&bench.path("left.vma"), &machine), 4, "already_exists");
