@@ -154,6 +154,20 @@ fn a_replacement_that_fails_leaves_the_old_vm_as_it_was() {
 }
 
 #[test]
+fn a_restored_vm_that_does_not_start_stays_and_the_fault_says_how_to_start_it() {
+    let bench = Bench::new("vms=1,backup_ms=100");
+    bench
+        .ok("host add bad --driver simulated --address vms=0,fail_at=power,fail_times=1 --site rc");
+    let config = bench.data_dir().join("drs.toml");
+    std::fs::write(config, "[worker]\nattempts_max = 1\n").expect("a file");
+    bench.ok("backup lab/vm-001");
+    let ran = bench.run("restore latest:lab/vm-001 --to bad --start");
+    assert_eq!(ran.code, 7, "{}", ran.stderr);
+    assert!(ran.stderr.contains("drs power start bad/vm-001"), "{}", ran.stderr);
+    bench.ok("power start bad/vm-001");
+}
+
+#[test]
 fn what_cannot_be_staged_is_refused_before_anything_is_done() {
     let bench = paired();
     bench.ok("backup web");
@@ -167,8 +181,14 @@ fn what_cannot_be_staged_is_refused_before_anything_is_done() {
         assert!(told.contains("Leave out `--staged`"), "{told}");
     }
     assert_eq!(bench.json("job list").as_array().map(Vec::len), Some(1), "nothing was submitted");
-    // A replication stages what can be staged.
-    bench.ok("replicate web --staged");
+    // A replication stages what can be staged, and tells where it streams.
+    bench.ok("replicate web --staged --key staged");
+    let job = drs_model::JobId::from_key("staged");
+    let told = bench.ok(&format!("job log {job}")).stdout;
+    for host in ["lab", "rc"] {
+        let remark = format!("host {host} (simulated) does not move VMs as archives");
+        assert!(told.contains(&remark), "{told}");
+    }
     bench.ok("replicate web --staged");
     assert_eq!(names(&bench, "rc"), ["web"]);
 }
