@@ -18,7 +18,12 @@
 //! DUMP/JOB                          folder of a job: archives, logs, temporary files of vzdump
 //! DUMP/JOB-import                   folder of a job's import: archive, pipe, logs
 //! /var/lib/drs-proxmox/imports/ID   which job has made (or is making) the VM with that VMID
+//! /var/lib/drs-proxmox/locks/ID     locked while a restore into that VMID runs; `reserve`: while one is
+//!                                   being reserved
+//! /run/drs-turns/JOB                the turns that a job's commands take (`turn.sh`)
 //! ```
+//!
+//! `traps.rs` lists what the tools do that nobody expects, and where each is defended and tested.
 
 mod check;
 mod config;
@@ -38,6 +43,7 @@ mod power;
 mod replace;
 mod staging;
 mod tar_source;
+mod traps;
 mod unpack;
 mod vma_sink;
 mod vma_source;
