@@ -334,6 +334,9 @@ destroy() {
     fi
     if [ "$owner $stage $made_mark" != "$job destroying $1" ] || ! is_destroyed "$config"; then
         demand_mark "$1"
+        # Even that of a restore is somebody's here: this job has not made the guest.
+        lock=$(entries "$config" | sed -n 's/^lock:[[:space:]]*//p')
+        [ -z "$lock" ] || fail 21 "VM $vmid is locked ($lock): it is not removed"
         case $2 in
         refresh-copy)
             case "$stage $made_mark" in

@@ -395,6 +395,25 @@ async fn a_replaced_guest_is_destroyed_only_while_it_is_that_very_guest() {
 }
 
 #[tokio::test]
+async fn a_replaced_guest_that_somebody_locked_or_protected_since_is_left_alone() {
+    for (line, code, part) in [
+        ("lock: backup", 21, "is locked (backup)"),
+        ("lock: create", 21, "is locked (create)"),
+        ("protection: 1", 1, "protection mode enabled"),
+    ] {
+        let node = StubNode::new();
+        node.has(&format!("{line}\n{MACHINE}"));
+        let argv = node.call("destroy", "b").args(["aaaa", "destroy-after-proof"]);
+        let (ended, text) = node.run(argv).await;
+        assert!(ended == code && text.contains(part), "{line}: {ended} {text}");
+        assert!(node.config("pve1").exists() && node.record().is_empty(), "{line}");
+        for touched in ["qm unlock", "qm set", "qm destroy"] {
+            assert!(!node.called(touched), "{line}: {touched}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn volumes_are_there_and_have_their_size() {
     let node = StubNode::new();
     node.has("scsi0: local:118/vm-118-disk-0.raw,size=8K\n");
