@@ -24,8 +24,12 @@ impl ProxmoxDriver {
     }
 
     pub(super) async fn admit_dump(&self, grip: &Grip) -> Result<(), DriverError> {
-        self.dumpable(grip).await?;
-        self.node_admits(grip).await
+        let guest = self.dumpable(grip).await?;
+        self.node_admits(grip).await?;
+        let disks = guest.description().spec.disks;
+        let bytes: u64 = disks.iter().filter(|it| it.protected).map(|it| it.size_bytes).sum();
+        let argv = self.dump_command_of("room", grip).arg(bytes.to_string());
+        self.ask(Some(&grip.vm), "looking for room for the archive", &argv).await.map(drop)
     }
 
     pub(super) fn dump_call(&self, grip: &Grip, limit_bytes_per_second: Option<u64>) -> Argv {

@@ -1,8 +1,26 @@
 # Dumps a guest into an archive in the job's folder.
 #
+#   dump.sh room   JOB VMID FOLDER LOCK BYTES         whether the archive of so many bytes may find room
 #   dump.sh dump   JOB VMID FOLDER LOCK ORDER LIMIT   vzdump's log on standard output; its exit code
 #   dump.sh report JOB VMID FOLDER LOCK               FILE SIZE NAME..., BEGAN MS, LOG, the log
 #   dump.sh head   JOB VMID FOLDER LOCK NAME BYTES    the first bytes of an archive, unpacked
+
+# How small an archive becomes nobody knows before: a tenth of the disks must be free, and 1 GiB.
+room() {
+    place=${folder%/*}
+    case $place/ in
+    /mnt/pve/*/*)
+        store=${place#/mnt/pve/}
+        mountpoint -q "/mnt/pve/${store%%/*}" ||
+            fail 1 "nothing is mounted at /mnt/pve/${store%%/*}, where archives are to go"
+        ;;
+    esac
+    while [ ! -d "$place" ] && [ -n "$place" ]; do place=${place%/*}; done
+    free=$(df -B1 --output=avail -- "$place/" | tail -n 1 | tr -d ' ')
+    needed=$(($1 / 10 + 1073741824))
+    [ "$free" -ge "$needed" ] ||
+        fail 1 "No space left on device: ${folder%/*} has $free bytes free, an archive may take $needed"
+}
 
 # Whether all is there though vzdump failed behind it (a hook, say).
 archive_is_complete() {
@@ -38,6 +56,7 @@ dump)
     begin
     dump "$2"
     ;;
+room) room "$1" ;;
 report)
     find "$folder" -maxdepth 1 -type f -printf 'FILE %s %f\n'
     tell_log

@@ -451,6 +451,28 @@ fn dump_into(node: &StubNode, then: &str) -> String {
 }
 
 #[tokio::test]
+async fn a_dump_that_cannot_find_room_is_not_begun() {
+    let node = StubNode::new();
+    node.file("bin/df", "#!/bin/sh\necho Avail; cat \"$STUB/free\"\n");
+    fs::set_permissions(node.path("bin/df"), fs::Permissions::from_mode(0o755)).expect("it");
+    // 10 GiB of disks: 2 GiB must be free.
+    for (free, code) in [("2147483648", 0), ("2147483647", 1)] {
+        node.file("free", free);
+        let (got, text) = node.run(DUMP, "room", &["10737418240"]).await;
+        assert_eq!(got, code, "{text}");
+        assert!(code == 0 || text.contains("No space left on device"), "{text}");
+    }
+    node.file("free", "9000000000000");
+    let place = Place { job: JOB, vmid: "112", folder: "/mnt/pve/drs-none/drs/x", lock: "/x" };
+    let argv: Argv = place.call(DUMP, "drs-test", "room").arg("1");
+    let output = Command::new(&argv.parts()[0]).args(&argv.parts()[1..]).output().await;
+    let output = output.expect("a shell");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("nothing is mounted at /mnt/pve/drs-none"), "{text}");
+}
+
+#[tokio::test]
 async fn trap_19_a_dump_that_is_complete_is_no_failure() {
     for (then, code) in [
         ("echo 'INFO: archive file size: 13KB'; echo 'INFO: Finished Backup of VM 112 (1)'", 0),
