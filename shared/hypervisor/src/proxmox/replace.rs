@@ -17,9 +17,8 @@ impl ProxmoxDriver {
         let Some(old) = plan.displaced() else { return Ok(()) };
         self.at_rest(&plan.made_as).await?;
         let guest = self.at_rest(&old.name).await?;
-        match old.policy {
-            ReplacePolicy::DestroyAfterProof => guest.demand_unprotected()?,
-            _ => {}
+        if old.policy == ReplacePolicy::DestroyAfterProof {
+            guest.demand_unprotected()?;
         }
         let Some(mark) = Handle::of(plan)?.displaced_mark else { return Ok(()) };
         let (form, vmid) = native(old)?;

@@ -168,24 +168,26 @@ impl ContentSink for Restoring {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::process::Stdio;
+
+    use tokio::process::Command;
 
     use super::FEED;
 
-    #[test]
-    fn a_pipe_that_nobody_reads_is_not_waited_for_without_an_end() {
+    #[tokio::test]
+    async fn a_pipe_that_nobody_reads_is_not_waited_for_without_an_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let pipe = folder.path().join("pipe");
-        assert!(Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+        assert!(Command::new("mkfifo").arg(&pipe).status().await.expect("mkfifo").success());
         let feed = |script: &str| {
             let mut command = Command::new("sh");
             command.args(["-c", script, "drs-feed"]).arg(&pipe).stdin(Stdio::null());
             command.spawn().expect("a shell")
         };
-        let unread = feed(&FEED.replace("sleep 60", "sleep 0.05")).wait().expect("its end");
+        let unread = feed(&FEED.replace("sleep 60", "sleep 0.05")).wait().await.expect("its end");
         assert!(!unread.success());
         let mut read = feed(FEED);
-        assert_eq!(std::fs::read(&pipe).expect("what came"), b"");
-        assert!(read.wait().expect("its end").success());
+        assert_eq!(tokio::fs::read(&pipe).await.expect("what came"), b"");
+        assert!(read.wait().await.expect("its end").success());
     }
 }
