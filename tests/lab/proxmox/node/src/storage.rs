@@ -98,7 +98,8 @@ impl Storage {
 
     /// Every volume of a guest, with its guest: size in bytes, content `images` or `rootdir`.
     pub(crate) fn volumes(&self, node: &Node) -> Vec<GuestVolume> {
-        let entries = |folder: String| fs::read_dir(node.file(folder)).into_iter().flatten().flatten();
+        let entries =
+            |folder: String| fs::read_dir(node.file(folder)).into_iter().flatten().flatten();
         let mut found = Vec::new();
         for (folder, content) in [("images", "images"), ("private", "rootdir")] {
             for guest in entries(format!("{}/{folder}", self.path)) {
