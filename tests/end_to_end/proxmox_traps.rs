@@ -193,9 +193,12 @@ fn trap_13_dumps_of_one_second_on_a_node_of_another_time_zone_are_told_apart() {
     nodes.run(&["enter", DC, "rm", "-f", "/etc/timezone", "/etc/localtime"]);
     for job in jobs {
         let (record, point) = (drs.job(&job), drs.json(&["point", "show", &job]));
-        let instant = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        // To the second, as archives tell it.
+        let instant = |value: &serde_json::Value| -> String {
+            value.as_str().unwrap_or_default().chars().take(19).collect()
+        };
         let frozen = instant(&point["consistent_at"]);
         let (created, ended) = (instant(&record["created_at"]), instant(&record["updated_at"]));
-        assert!(created[..19] <= frozen[..19] && frozen[..19] <= ended[..19], "{frozen}: {record}");
+        assert!(created <= frozen && frozen <= ended, "{frozen}: {record}");
     }
 }
