@@ -142,7 +142,7 @@ fn what_libvirt_cannot_do_is_refused_before_anything_is_done() {
     drs.run(&["backup", &guest.reference(), "--staged"])
         .fails(6, &["cannot be staged", "--staged"]);
     drs.run(&["host", "edit", DC, "--images", "local-lvm"]).fails(2, &["into a folder"]);
-    drs.run(&["host", "edit", DC, "--dump-dir", "/srv/dump"]).fails(2, &["Proxmox VE alone"]);
+    drs.run(&["host", "edit", DC, "--dump-dir", "/srv/dump"]).fails(2, &["cannot be staged"]);
     assert_eq!(drs.json(&["job", "list"]).as_array().map(Vec::len), Some(0), "nothing submitted");
 }
 
