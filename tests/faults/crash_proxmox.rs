@@ -37,6 +37,13 @@ fn points(kind: &str, steps: &str) -> Vec<String> {
     steps.split_whitespace().flat_map(moments).collect()
 }
 
+/// The same without those behind a step: they are those before the next one, but for a line of the log.
+fn before(kind: &str, steps: &str) -> Vec<String> {
+    let mut all = points(kind, steps);
+    all.retain(|point| !point.ends_with("/done"));
+    all
+}
+
 /// Runs jobs that die at these points until every one was met; `settled` looks at each finished job.
 fn die_everywhere(
     drs: &Installation,
@@ -106,7 +113,8 @@ fn backups_die(staged: &[&str], steps: &str) {
     let guest = nodes.guest("boot", SMALL);
     guest.start();
     let foreign = Foreign::new(nodes);
-    let (source, points) = (guest.reference(), points("backup", steps));
+    let source = guest.reference();
+    let points = if staged.is_empty() { points } else { before }("backup", steps);
     let args = [&["backup", &source], staged].concat();
     die_everywhere(&drs, &points, &args, |number, deaths| {
         nodes.nothing_left(&[(DC, &guest.vmid)]);
@@ -140,7 +148,8 @@ fn restores_die(staged: &[&str], steps: &str) {
     let foreign = Foreign::new(nodes);
     let policy = ["--start", "--replace", "destroy-after-proof"];
     let args = [&["restore", "latest", "--pair", "web"], &policy[..], staged].concat();
-    die_everywhere(&drs, &points("restore", steps), &args, |_, deaths| {
+    let points = if staged.is_empty() { points } else { before }("restore", steps);
+    die_everywhere(&drs, &points, &args, |_, deaths| {
         let vmid =
             drs.json(&["pair", "list"])[0]["target_name"].as_str().expect("a number").to_owned();
         assert_eq!(nodes.vmids(DRC).len(), others.len() + 1, "{deaths}: the one before is gone");
@@ -170,10 +179,7 @@ fn replications_die(staged: &[&str], steps: &str) {
     drs.run(&["pair", "add", "web", "--source", &guest.reference(), "--target", &target]).ok();
     let foreign = Foreign::new(nodes);
     let args = [&["replicate", "web"], staged].concat();
-    // Its steps are those of the others: behind one is before the next.
-    let mut points = points("replicate", steps);
-    points.retain(|point| !point.ends_with("/done"));
-    die_everywhere(&drs, &points, &args, |_, deaths| {
+    die_everywhere(&drs, &before("replicate", steps), &args, |_, deaths| {
         let vmid =
             drs.json(&["pair", "list"])[0]["target_name"].as_str().expect("a number").to_owned();
         assert_eq!(nodes.vmids(DRC).len(), others.len() + 1, "{deaths}: the one before is gone");
