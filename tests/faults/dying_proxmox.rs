@@ -8,7 +8,7 @@ use drs_tests::product::{Installation, binary, wait_for};
 
 /// So slow that there is a middle, of a disk that no buffer holds.
 const SLOWLY: [&str; 2] = ["--limit", "8M"];
-const LARGE: &[&str] = &["--size", "24M", "--data", "100%"];
+const LARGE: &[&str] = &["--size", "48M", "--data", "100%"];
 
 /// What is killed.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,8 @@ fn a_backup_whose_host_side_dies_in_the_middle_completes_and_leaves_the_guest_as
             wait_for("the dump is under way", || {
                 let dumps = nodes.file(DC, "/var/lib/vz/drs");
                 let begun = nodes.entry(DC, &guest.vmid, "lock").is_some() && dumps.exists();
-                begun.then_some(())
+                let works = || !nodes.ssh(DC, &["cat", "/run/vzdump.pid"]).is_empty();
+                (begun && works()).then_some(())
             });
             if way.is_empty() {
                 in_the_middle_of(&drs, &job, &["copy"]);
