@@ -1,5 +1,7 @@
 //! Taking the place of another VM: put it aside, exchange the names, and in the end destroy it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use drs_hypervisor::{DriverError, ImportPlan, ReplacedVm, VmDescription};
 use drs_model::{Fault, FaultClass, FaultCode, PowerAction, PowerState, ReplacePolicy};
@@ -8,6 +10,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::saga::{Place, Side, Step, StepContext, output};
+
+/// A shutdown that fails after so long has failed because the guest did not do it; one that fails sooner
+/// was not even asked for.
+const DEAF_AFTER: Duration = Duration::from_secs(60);
 
 /// What `aside` hands on.
 #[derive(Serialize, Deserialize)]
@@ -53,8 +59,12 @@ impl Aside {
             ));
         }
         ctx.report.info(format!("shutting down {host}/{}", old.name)).await;
+        let asked = tokio::time::Instant::now();
         let switched = place.driver.power(&place.grip, &old.name, PowerAction::Shutdown).await;
-        switched.map(|_| true).map_err(|error| undecided(error.fault(), &place, old))
+        switched.map(|_| true).map_err(|error| match asked.elapsed() >= DEAF_AFTER {
+            true => undecided(error.fault(), &place, old),
+            false => error.fault(),
+        })
     }
 }
 
