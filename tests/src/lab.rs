@@ -19,6 +19,16 @@ pub fn installation() -> (&'static Lab, Installation) {
     (lab, drs)
 }
 
+/// What a lab's `lab.env` says.
+pub(crate) fn environment(dir: &Path) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(dir.join("lab.env")).expect("lab.env");
+    let entry = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        Some((key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+    };
+    text.lines().filter_map(entry).collect()
+}
+
 /// Two libvirt hosts: `dr-a`, the protected site, and `dr-b`, the recovery site.
 pub struct Lab {
     env: BTreeMap<String, String>,
@@ -35,12 +45,7 @@ impl Lab {
         LAB.get_or_init(|| {
             let dir = std::env::var("DRS_LAB")
                 .expect("these tests need the lab of two libvirt hosts: run them with `make test`");
-            let text = std::fs::read_to_string(Path::new(&dir).join("lab.env")).expect("lab.env");
-            let entry = |line: &str| {
-                let (key, value) = line.split_once('=')?;
-                Some((key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
-            };
-            let env = text.lines().filter_map(entry).collect();
+            let env = environment(Path::new(&dir));
             let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/libvirt/lab");
             Self { env, program }
         })

@@ -53,12 +53,7 @@ impl Nodes {
 
     /// A lab by its state directory.
     pub fn at(dir: &Path) -> Self {
-        let text = std::fs::read_to_string(dir.join("lab.env")).expect("lab.env");
-        let entry = |line: &str| {
-            let (key, value) = line.split_once('=')?;
-            Some((key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
-        };
-        let env = text.lines().filter_map(entry).collect();
+        let env = crate::lab::environment(dir);
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("lab/proxmox/lab");
         Self { env, program }
     }
