@@ -154,13 +154,22 @@ others_are_there() {
     [ -z "$dumps" ] || printf '%s\n' "$dumps" | grep -qx -e '' -e "$vmid"
 }
 
+# A vzdump that was killed gives its lock back only at its very end, behind its last open file: it is
+# given a while, and somebody else's is told by that it stays.
+others_stay() {
+    for attempt in $(seq 50); do
+        others_are_there || return 1
+        sleep 0.2
+    done
+}
+
 # restore_guest FOLDER: as it was before vzdump came.
 restore_guest() {
     find_guest
     [ -n "$tool" ] || return 0
     [ "$tool" != qm ] || thaw "$1"
     if printf '%s\n' "$config" | grep -qx 'lock: backup'; then
-        ! others_are_there || fail 21 'another backup may be at work on this guest'
+        ! others_stay || fail 21 'another backup may be at work on this guest'
         why=$(timeout 60 "$tool" unlock "$vmid" 2>&1) || fail 1 "cannot unlock the guest: $why"
     fi
     case $tool in
