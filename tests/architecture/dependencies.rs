@@ -13,6 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-vault", &["drs-model"]),
     ("drs-vma", &[]),
     ("drs-lab-proxmox", &["drs-vma"]),
+    ("drs-lab-servers", &[]),
     ("drs-backend", &["drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.

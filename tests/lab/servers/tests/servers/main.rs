@@ -1,0 +1,4 @@
+//! The servers, as tests use them.
+
+mod lifecycle;
+mod traces;
