@@ -80,6 +80,7 @@ impl Exit {
             | F::VmNotFound
             | F::PointNotFound
             | F::PairNotFound
+            | F::ScheduleNotFound
             | F::JobNotFound => Self::NotFound,
             F::AlreadyExists | F::InUse | F::VmBusy | F::AlreadyRunning => Self::InUse,
             F::HostUnreachable => Self::Unreachable,

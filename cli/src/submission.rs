@@ -66,7 +66,7 @@ pub(crate) async fn run(
             // No worker starts without the vault, whatever the job.
             place.vault()?;
             preflight.await?;
-            let submitted = submit(&place.backend, id, request.spec.clone(), clock::now()).await?;
+            let submitted = submit(&place.backend, id, request.spec.clone(), None, clock::now()).await?;
             same_request(place, output, submitted.job(), &request).await?;
         }
     }

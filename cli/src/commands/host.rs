@@ -281,7 +281,7 @@ async fn check(
 
 async fn remove(place: &Place, output: Output, name: HostName) -> Outcome<Exit> {
     let host = place.backend.catalog.host(&name).await?;
-    place.backend.catalog.remove_host(&name).await?;
+    place.backend.remove_host(&name).await?;
     output.answer(&host, || format!("host {name} is removed; its recovery points stay"))?;
     Ok(Exit::Success)
 }

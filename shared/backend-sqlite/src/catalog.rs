@@ -1,10 +1,14 @@
-//! The catalogue: hosts, sites and pairs as records, their names held together by foreign keys.
+//! The catalogue: hosts, sites, pairs and schedules as records, their names held together by foreign keys.
+
+mod schedule;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use drs_backend::{BackendError, Catalog};
-use drs_model::{Host, HostName, PairName, ReplicationPair, Site, SiteName};
+use drs_model::{
+    Fire, Host, HostName, PairName, ReplicationPair, Schedule, ScheduleName, Site, SiteName,
+};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::de::DeserializeOwned;
 
@@ -21,9 +25,8 @@ pub(crate) const PAIR: &str = "SELECT record FROM pair WHERE name = ?1";
 pub(crate) const PAIRS: &str = "SELECT record FROM pair ORDER BY name";
 pub(crate) const PAIR_OF_HOST: &str =
     "SELECT name FROM pair WHERE source_host = ?1 OR target_host = ?1 ORDER BY name LIMIT 1";
-pub(crate) const OPEN_JOB_OF_HOST: &str = "\
-    SELECT id FROM job WHERE host = ?1 AND phase NOT IN ('succeeded', 'failed', 'cancelled') \
-    LIMIT 1";
+const SCHEDULE_OF_HOST: &str = "SELECT name FROM schedule WHERE host = ?1 ORDER BY name LIMIT 1";
+const SCHEDULE_OF_PAIR: &str = "SELECT name FROM schedule WHERE pair = ?1 ORDER BY name LIMIT 1";
 
 #[async_trait]
 impl Catalog for SqliteBackend {
@@ -56,7 +59,9 @@ impl Catalog for SqliteBackend {
     async fn remove_host(&self, name: &HostName) -> Result<(), BackendError> {
         let name = name.clone();
         self.describe(move |connection| {
-            refuse_used(connection, &name)?;
+            let pair = user(connection, PAIR_OF_HOST, name.as_str())?;
+            let schedule = user(connection, SCHEDULE_OF_HOST, name.as_str())?;
+            refuse_used(host_named(&name), pair, schedule)?;
             let removed = connection
                 .prepare_cached("DELETE FROM host WHERE name = ?1")?
                 .execute([name.as_str()])?;
@@ -149,6 +154,8 @@ impl Catalog for SqliteBackend {
     async fn remove_pair(&self, name: &PairName) -> Result<(), BackendError> {
         let name = name.clone();
         self.describe(move |connection| {
+            let schedule = user(connection, SCHEDULE_OF_PAIR, name.as_str())?;
+            refuse_used(pair_named(&name), None, schedule)?;
             let removed = connection
                 .prepare_cached("DELETE FROM pair WHERE name = ?1")?
                 .execute([name.as_str()])?;
@@ -169,6 +176,38 @@ impl Catalog for SqliteBackend {
 
     async fn pairs(&self) -> Result<Vec<ReplicationPair>, BackendError> {
         self.database.read(|connection| all(connection, PAIRS, "pair")).await
+    }
+
+    async fn add_schedule(&self, schedule: &Schedule) -> Result<(), BackendError> {
+        let schedule = schedule.clone();
+        self.describe(move |connection| schedule::add(connection, &schedule)).await
+    }
+
+    async fn update_schedule(&self, schedule: &Schedule) -> Result<(), BackendError> {
+        let schedule = schedule.clone();
+        self.describe(move |connection| schedule::update(connection, &schedule)).await
+    }
+
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<(), BackendError> {
+        let name = name.clone();
+        self.describe(move |connection| schedule::remove(connection, &name)).await
+    }
+
+    async fn schedule(
+        &self,
+        name: &ScheduleName,
+    ) -> Result<(Schedule, Option<Fire>), BackendError> {
+        let name = name.clone();
+        self.database.read(move |connection| schedule::one(connection, &name)).await
+    }
+
+    async fn schedules(&self) -> Result<Vec<(Schedule, Option<Fire>)>, BackendError> {
+        self.database.read(schedule::all).await
+    }
+
+    async fn note_fire(&self, name: &ScheduleName, fire: &Fire) -> Result<(), BackendError> {
+        let (name, fire) = (name.clone(), fire.clone());
+        self.describe(move |connection| schedule::note_fire(connection, &name, &fire)).await
     }
 }
 
@@ -211,17 +250,20 @@ fn refuse_unknown_hosts(connection: &Connection, pair: &ReplicationPair) -> Resu
     Ok(())
 }
 
-fn refuse_used(connection: &Connection, host: &HostName) -> Result<(), Failure> {
-    let user = |sql: &str| {
-        let mut statement = connection.prepare_cached(sql)?;
-        statement.query_row([host.as_str()], |row| row.get::<_, String>(0)).optional()
-    };
-    let by = match user(PAIR_OF_HOST)? {
-        Some(pair) => Some(format!("pair {pair}")),
-        None => user(OPEN_JOB_OF_HOST)?.map(|job| format!("job {job}")),
-    };
-    match by {
-        Some(by) => Err(BackendError::InUse { what: host_named(host), by }.into()),
+/// The name of somebody who refers to a record.
+fn user(connection: &Connection, sql: &str, name: &str) -> Result<Option<String>, Failure> {
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
+}
+
+fn refuse_used(
+    what: String,
+    pair: Option<String>,
+    schedule: Option<String>,
+) -> Result<(), Failure> {
+    let pair = pair.map(|name| format!("pair {name}"));
+    match pair.or(schedule.map(|name| format!("schedule {name}"))) {
+        Some(by) => Err(BackendError::InUse { what, by }.into()),
         None => Ok(()),
     }
 }

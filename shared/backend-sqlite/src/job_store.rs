@@ -2,10 +2,12 @@
 
 use async_trait::async_trait;
 use drs_backend::{BackendError, JobFilter, JobStore, Wait};
-use drs_model::{FencingToken, Job, JobId, JobState, SignedDuration, StepRecord, Timestamp};
+use drs_model::{
+    FencingToken, Job, JobId, JobState, Resource, SignedDuration, StepRecord, Timestamp,
+};
 use drs_protocol::store::{
     self, BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage,
-    Outcome, ReassertAnswer, RefenceAnswer, RetryAnswer, Rows, SettleAnswer,
+    LeadAnswer, Outcome, ReassertAnswer, RefenceAnswer, RetryAnswer, Rows, SettleAnswer,
 };
 use rusqlite::types::Value;
 use rusqlite::{Connection, params, params_from_iter};
@@ -19,6 +21,10 @@ use crate::writer::Durability;
 pub(crate) const POSITION: &str = "\
     SELECT count(*) FILTER (WHERE (class, created_at, id) <= (?2, ?3, ?4)), count(*) \
     FROM job WHERE parked_on = ?1";
+
+const WAITING: &str = "\
+    SELECT parked_on, count(*) FROM job WHERE parked_on IS NOT NULL \
+    GROUP BY parked_on ORDER BY count(*) DESC, parked_on LIMIT ?1";
 
 impl SqliteBackend {
     async fn change<T, F>(&self, operation: F) -> Result<T, BackendError>
@@ -149,6 +155,37 @@ impl JobStore for SqliteBackend {
         self.change(move |rows| store::bury(rows, now, &worker)).await
     }
 
+    async fn lead(
+        &self,
+        now: Timestamp,
+        candidate: &str,
+        ttl: SignedDuration,
+    ) -> Result<LeadAnswer, BackendError> {
+        let candidate = candidate.to_owned();
+        self.change(move |rows| store::lead(rows, now, &candidate, ttl)).await
+    }
+
+    async fn resign(&self, now: Timestamp, candidate: &str) -> Result<(), BackendError> {
+        let candidate = candidate.to_owned();
+        self.change(move |rows| store::resign(rows, now, &candidate)).await
+    }
+
+    async fn settled(&self, limit: usize) -> Result<Vec<Job>, BackendError> {
+        self.database.read(move |connection| store::settled(&mut SqlRows(connection), limit)).await
+    }
+
+    async fn recorded(&self, id: JobId) -> Result<(), BackendError> {
+        self.change(move |rows| store::recorded(rows, id)).await
+    }
+
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, BackendError> {
+        self.change(move |rows| store::prune(rows, before, limit)).await
+    }
+
+    async fn waiting(&self, limit: usize) -> Result<Vec<(Resource, usize)>, BackendError> {
+        self.database.read(move |connection| waiting(connection, limit)).await
+    }
+
     async fn get(&self, id: JobId) -> Result<Option<Job>, BackendError> {
         self.database.read(move |connection| SqlRows(connection).job(id)).await
     }
@@ -194,6 +231,17 @@ fn list(connection: &Connection, sql: &str, values: Vec<Value>) -> Result<Vec<Jo
     let mut statement = connection.prepare_cached(sql)?;
     let records = statement.query_map(params_from_iter(values), |row| row.get::<_, String>(0))?;
     records.map(|text| json("job", &text?)).collect()
+}
+
+fn waiting(connection: &Connection, limit: usize) -> Result<Vec<(Resource, usize)>, Failure> {
+    let mut statement = connection.prepare_cached(WAITING)?;
+    let rows = statement.query_map([count(limit)], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    rows.map(|row| {
+        let (resource, jobs): (String, i64) = row?;
+        let resource = resource.parse().map_err(|error| Failure::record("resource", error))?;
+        Ok((resource, usize::try_from(jobs).unwrap_or_default()))
+    })
+    .collect()
 }
 
 fn wait_of(connection: &Connection, id: JobId) -> Result<Option<Wait>, Failure> {

@@ -69,6 +69,9 @@ impl SqliteBackend {
             dispatch: ports.clone(),
             catalog: ports.clone(),
             events: ports,
+            history: None,
+            feed: None,
+            dead: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use drs_model::{FencingToken, Job, JobClass, JobId, JobState, Resource, Timestamp};
-use drs_protocol::store::Rows;
+use drs_protocol::store::{Rows, Term};
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use crate::failure::Failure;
@@ -15,12 +15,12 @@ pub(crate) const JOB: &str = "SELECT record FROM job WHERE id = ?1";
 /// What a job is, as opposed to where it stands, never changes.
 pub(crate) const PUT: &str = "\
     INSERT INTO job (id, class, created_at, subject, host, \
-        phase, due, published_at, lease_worker, lease_until, parked_on, record) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) \
+        phase, due, published_at, lease_worker, lease_until, parked_on, record, ended_at) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) \
     ON CONFLICT (id) DO UPDATE SET phase = excluded.phase, due = excluded.due, \
         published_at = excluded.published_at, lease_worker = excluded.lease_worker, \
         lease_until = excluded.lease_until, parked_on = excluded.parked_on, \
-        record = excluded.record";
+        record = excluded.record, ended_at = excluded.ended_at";
 pub(crate) const HOLDERS: &str = "SELECT job FROM held WHERE resource = ?1 ORDER BY job";
 pub(crate) const HOLD: &str = "INSERT OR IGNORE INTO held (resource, job) VALUES (?1, ?2)";
 pub(crate) const RELEASE: &str = "DELETE FROM held WHERE job = ?1";
@@ -43,6 +43,20 @@ pub(crate) const AWAITED: &str = "\
         SELECT (SELECT min(parked_on) FROM job WHERE parked_on > resource) \
         FROM awaited WHERE resource IS NOT NULL) \
     SELECT resource FROM awaited WHERE resource IS NOT NULL";
+pub(crate) const TERM: &str = "SELECT record FROM term";
+pub(crate) const PUT_TERM: &str = "\
+    INSERT INTO term (one, record) VALUES (1, ?1) ON CONFLICT (one) DO UPDATE SET record = ?1";
+pub(crate) const UNRECORDED: &str = "\
+    SELECT id FROM job WHERE recorded = 0 AND ended_at IS NOT NULL ORDER BY ended_at, id LIMIT ?1";
+pub(crate) const RECORD: &str = "UPDATE job SET recorded = 1 WHERE id = ?1";
+pub(crate) const FORGETTABLE: &str = "\
+    SELECT id FROM job WHERE recorded = 1 AND ended_at < ?1 ORDER BY ended_at, id LIMIT ?2";
+/// What belongs to a job beside its record; what it held was released at its end.
+const FORGET: [&str; 3] = [
+    "DELETE FROM job WHERE id = ?1",
+    "DELETE FROM job_line WHERE job = ?1",
+    "DELETE FROM job_progress WHERE job = ?1",
+];
 
 impl Rows for SqlRows<'_> {
     type Error = Failure;
@@ -75,6 +89,7 @@ impl Rows for SqlRows<'_> {
             lease.map(|lease| nanoseconds(lease.until)),
             parked_on,
             to_json("job", job)?,
+            job.state.is_terminal().then(|| nanoseconds(job.updated_at)),
         ])?;
         Ok(())
     }
@@ -125,6 +140,37 @@ impl Rows for SqlRows<'_> {
         let mut resources = parsed(self.0, AWAITED, [])?;
         resources.sort();
         Ok(resources)
+    }
+
+    fn term(&mut self) -> Result<Option<Term>, Failure> {
+        let mut statement = self.0.prepare_cached(TERM)?;
+        let record = statement.query_row([], |row| row.get(0)).optional()?;
+        record.map(|text: String| json("term", &text)).transpose()
+    }
+
+    fn put_term(&mut self, term: &Term) -> Result<(), Failure> {
+        self.0.prepare_cached(PUT_TERM)?.execute([to_json("term", term)?])?;
+        Ok(())
+    }
+
+    fn unrecorded(&mut self, limit: usize) -> Result<Vec<JobId>, Failure> {
+        parsed(self.0, UNRECORDED, [count(limit)])
+    }
+
+    fn put_recorded(&mut self, id: JobId) -> Result<(), Failure> {
+        self.0.prepare_cached(RECORD)?.execute([id.to_string()])?;
+        Ok(())
+    }
+
+    fn forgettable(&mut self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Failure> {
+        parsed(self.0, FORGETTABLE, params![nanoseconds(before), count(limit)])
+    }
+
+    fn forget(&mut self, id: JobId) -> Result<(), Failure> {
+        for sql in FORGET {
+            self.0.prepare_cached(sql)?.execute([id.to_string()])?;
+        }
+        Ok(())
     }
 }
 

@@ -7,8 +7,11 @@ use crate::failure::told;
 
 /// Every migration, oldest first; the file's `user_version` counts the applied ones. A migration
 /// that was released is never changed.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_job_core.sql"), include_str!("../migrations/0002_site.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_job_core.sql"),
+    include_str!("../migrations/0002_site.sql"),
+    include_str!("../migrations/0003_schedule.sql"),
+];
 
 /// Refuses a file of a newer version. Changes nothing.
 pub(crate) fn refuse_newer(connection: &Connection, path: &str) -> Result<(), BackendError> {

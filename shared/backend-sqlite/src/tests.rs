@@ -231,7 +231,6 @@ async fn no_query_reads_a_whole_table() {
         catalog::HOST,
         catalog::PAIR,
         catalog::PAIR_OF_HOST,
-        catalog::OPEN_JOB_OF_HOST,
         events::LAST_SEQ,
         events::ADD_LINE,
         events::DROP_LINE,

@@ -1,11 +1,13 @@
-//! The port to what the operator has described: hosts, sites and pairs.
+//! The port to what the operator has described: hosts, sites, pairs and schedules.
 
 use async_trait::async_trait;
-use drs_model::{Host, HostName, PairName, ReplicationPair, Site, SiteName};
+use drs_model::{
+    Fire, Host, HostName, PairName, ReplicationPair, Schedule, ScheduleName, Site, SiteName,
+};
 
 use crate::BackendError;
 
-/// Hosts, sites and pairs. Durable when a method returns.
+/// Hosts, sites, pairs and schedules. Durable when a method returns.
 #[async_trait]
 pub trait Catalog: Send + Sync {
     /// Adds a host.
@@ -20,10 +22,10 @@ pub trait Catalog: Send + Sync {
     /// [`BackendError::NotFound`], or the adapter failed.
     async fn update_host(&self, host: &Host) -> Result<(), BackendError>;
 
-    /// Removes a host.
+    /// Removes a host. Whether a job needs it is for [`crate::Backend::remove_host`] to find out.
     ///
     /// # Errors
-    /// [`BackendError::NotFound`]; [`BackendError::InUse`] when a pair or an unfinished job names it;
+    /// [`BackendError::NotFound`]; [`BackendError::InUse`] when a pair or a schedule names it;
     /// or the adapter failed.
     async fn remove_host(&self, name: &HostName) -> Result<(), BackendError>;
 
@@ -74,7 +76,8 @@ pub trait Catalog: Send + Sync {
     /// Removes a pair.
     ///
     /// # Errors
-    /// [`BackendError::NotFound`], or the adapter failed.
+    /// [`BackendError::NotFound`]; [`BackendError::InUse`] when a schedule names it; or the adapter
+    /// failed.
     async fn remove_pair(&self, name: &PairName) -> Result<(), BackendError>;
 
     /// One pair.
@@ -88,4 +91,43 @@ pub trait Catalog: Send + Sync {
     /// # Errors
     /// The adapter failed.
     async fn pairs(&self) -> Result<Vec<ReplicationPair>, BackendError>;
+
+    /// Adds a schedule.
+    ///
+    /// # Errors
+    /// [`BackendError::Exists`]; [`BackendError::NotFound`] when its host or pair is not there; or the
+    /// adapter failed.
+    async fn add_schedule(&self, schedule: &Schedule) -> Result<(), BackendError>;
+
+    /// Replaces a schedule's description. Its latest fire stays.
+    ///
+    /// # Errors
+    /// [`BackendError::NotFound`], or the adapter failed.
+    async fn update_schedule(&self, schedule: &Schedule) -> Result<(), BackendError>;
+
+    /// Removes a schedule with its latest fire.
+    ///
+    /// # Errors
+    /// [`BackendError::NotFound`], or the adapter failed.
+    async fn remove_schedule(&self, name: &ScheduleName) -> Result<(), BackendError>;
+
+    /// One schedule, and its latest fire if there was one.
+    ///
+    /// # Errors
+    /// [`BackendError::NotFound`] (`schedule NAME`), or the adapter failed.
+    async fn schedule(&self, name: &ScheduleName)
+    -> Result<(Schedule, Option<Fire>), BackendError>;
+
+    /// Every schedule with its latest fire, by name.
+    ///
+    /// # Errors
+    /// The adapter failed.
+    async fn schedules(&self) -> Result<Vec<(Schedule, Option<Fire>)>, BackendError>;
+
+    /// Notes the latest fire of a schedule. One that is not later than what is noted changes nothing,
+    /// nor does one of a schedule that is not there any more.
+    ///
+    /// # Errors
+    /// The adapter failed.
+    async fn note_fire(&self, name: &ScheduleName, fire: &Fire) -> Result<(), BackendError>;
 }

@@ -77,6 +77,7 @@ impl BackendError {
             Self::NotFound(what) => {
                 let (code, list) = match what.split(' ').next() {
                     Some("host") => (FaultCode::HostNotFound, "drs host list"),
+                    Some("schedule") => (FaultCode::ScheduleNotFound, "drs schedule list"),
                     Some("pair") => (FaultCode::PairNotFound, "drs pair list"),
                     _ => (FaultCode::JobNotFound, "drs job list"),
                 };

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use drs_model::{FencingToken, Job, JobId, Phase, Resource, SignedDuration, StepRecord, Timestamp};
 use drs_protocol::store::{
-    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage, Outcome,
-    ReassertAnswer, RefenceAnswer, RetryAnswer, SettleAnswer,
+    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage, LeadAnswer,
+    Outcome, ReassertAnswer, RefenceAnswer, RetryAnswer, SettleAnswer,
 };
 
 use crate::BackendError;
@@ -136,6 +136,29 @@ pub trait JobStore: Send + Sync {
 
     /// See [`drs_protocol::store::bury`].
     async fn bury(&self, now: Timestamp, worker: &str) -> Result<usize, BackendError>;
+
+    /// See [`drs_protocol::store::lead`].
+    async fn lead(
+        &self,
+        now: Timestamp,
+        candidate: &str,
+        ttl: SignedDuration,
+    ) -> Result<LeadAnswer, BackendError>;
+
+    /// See [`drs_protocol::store::resign`].
+    async fn resign(&self, now: Timestamp, candidate: &str) -> Result<(), BackendError>;
+
+    /// See [`drs_protocol::store::settled`].
+    async fn settled(&self, limit: usize) -> Result<Vec<Job>, BackendError>;
+
+    /// See [`drs_protocol::store::recorded`].
+    async fn recorded(&self, id: JobId) -> Result<(), BackendError>;
+
+    /// See [`drs_protocol::store::prune`].
+    async fn prune(&self, before: Timestamp, limit: usize) -> Result<usize, BackendError>;
+
+    /// How many jobs are parked on each resource, at most `limit` resources, the most awaited first.
+    async fn waiting(&self, limit: usize) -> Result<Vec<(Resource, usize)>, BackendError>;
 
     /// One record.
     async fn get(&self, id: JobId) -> Result<Option<Job>, BackendError>;

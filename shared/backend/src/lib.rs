@@ -6,6 +6,11 @@
 //! | [`Dispatch`] | messages that wait for a worker | published again by the sweeper |
 //! | [`Catalog`] | hosts and pairs | restored from a copy; nothing derives it |
 //! | [`Events`] | job logs and progress | gone; no decision rests on it |
+//! | [`History`] | jobs that are over | what the store still has is recorded again |
+//! | [`Feed`] | nothing: it tells other programs | they miss what was told meanwhile, but no end |
+//! | [`DeadLetters`] | messages that nobody understands | gone; their jobs are in the store |
+//!
+//! The last three are there in a cluster only: embedded, the store is its own history.
 //!
 //! A job is submitted by [`submit()`]: the record first, then the message. A crash between the two
 //! leaves a record that the sweeper finds.
@@ -15,15 +20,21 @@
 pub mod catalog;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod dead;
 pub mod dispatch;
 pub mod error;
 pub mod events;
+pub mod feed;
+pub mod history;
 pub mod job_store;
 pub mod submit;
 
 pub use catalog::Catalog;
+pub use dead::{DeadLetter, DeadLetters};
 pub use dispatch::{Delivery, Dispatch};
 pub use error::BackendError;
 pub use events::{Events, NewLine};
+pub use feed::{Announcement, Feed, Happening};
+pub use history::History;
 pub use job_store::{JobFilter, JobStore, Wait};
 pub use submit::{Backend, Submitted, submit};

@@ -1,11 +1,16 @@
 //! How a job gets in: the record first, then the message.
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use drs_model::{Host, Job, JobId, JobSpec, Need, Timestamp};
+use drs_model::{Host, HostName, Job, JobId, JobSpec, Lane, Need, Phase, Timestamp, TraceContext};
 use drs_protocol::store::CreateAnswer;
 
-use crate::{BackendError, Catalog, Dispatch, Events, JobStore};
+use crate::{
+    Announcement, BackendError, Catalog, DeadLetters, Dispatch, Events, Feed, Happening, History,
+    JobFilter, JobStore,
+};
 
 /// The ports of the job core together.
 #[derive(Clone)]
@@ -18,6 +23,65 @@ pub struct Backend {
     pub catalog: Arc<dyn Catalog>,
     /// Logs and progress.
     pub events: Arc<dyn Events>,
+    /// Jobs that are over; `None` where the store keeps them for good.
+    pub history: Option<Arc<dyn History>>,
+    /// What other programs are told; `None` where nobody listens.
+    pub feed: Option<Arc<dyn Feed>>,
+    /// Messages that nobody understands; `None` where there can be none.
+    pub dead: Option<Arc<dyn DeadLetters>>,
+}
+
+impl Backend {
+    /// A job, wherever it is: in the store, or in history when the store has forgotten it.
+    ///
+    /// # Errors
+    /// An adapter failed.
+    pub async fn job(&self, id: JobId) -> Result<Option<Job>, BackendError> {
+        match (self.store.get(id).await?, &self.history) {
+            (None, Some(history)) => history.find(id).await,
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Jobs, newest first, those of history among them.
+    ///
+    /// # Errors
+    /// An adapter failed.
+    pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, BackendError> {
+        let mut jobs = self.store.list(filter).await?;
+        if let Some(history) = &self.history {
+            // What is in both stands in the store as it is now.
+            let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+            let past = history.past(filter).await?;
+            jobs.extend(past.into_iter().filter(|job| !known.contains(&job.id)));
+            jobs.sort_by_key(|job| Reverse((job.created_at, job.id)));
+            jobs.truncate(filter.limit.min(JobFilter::LIMIT_MAX));
+        }
+        Ok(jobs)
+    }
+
+    /// Removes a host of which no unfinished job is left.
+    ///
+    /// # Errors
+    /// As [`Catalog::remove_host`], and [`BackendError::InUse`] when an unfinished job names it.
+    pub async fn remove_host(&self, name: &HostName) -> Result<(), BackendError> {
+        let phases = Phase::ALL.into_iter().filter(|phase| !phase.is_terminal()).collect();
+        let subject = Some(name.to_string());
+        let open = JobFilter { phases, subject, limit: 1, ..JobFilter::default() };
+        if let Some(job) = self.store.list(&open).await?.first() {
+            let (what, by) = (format!("host {name}"), format!("job {}", job.id));
+            return Err(BackendError::InUse { what, by });
+        }
+        self.catalog.remove_host(name).await
+    }
+
+    /// Tells other programs what happened to a job, if anybody listens. What cannot be told is lost.
+    pub async fn announce(&self, job: &Job, at: Timestamp, what: Happening) {
+        let Some(feed) = &self.feed else { return };
+        if let Err(error) = feed.announce(&Announcement::of(job, at, what)).await {
+            tracing::debug!(job = %job.id, %error, "not announced");
+        }
+    }
 }
 
 /// What became of a submission.
@@ -39,7 +103,7 @@ impl Submitted {
     }
 }
 
-/// Submits a job under an id. Its hosts must be in the catalogue.
+/// Submits a job under an id. Its hosts must be in the catalogue. `trace` is the span that asks for it.
 ///
 /// # Errors
 /// [`BackendError::NotFound`] when a host is not there, or an adapter failed. After an error of the
@@ -48,14 +112,24 @@ pub async fn submit(
     backend: &Backend,
     id: JobId,
     spec: JobSpec,
+    trace: Option<TraceContext>,
     now: Timestamp,
 ) -> Result<Submitted, BackendError> {
+    if let Some(history) = &backend.history
+        && let Some(past) = history.find(id).await?
+    {
+        return Ok(Submitted::Existing(Box::new(past)));
+    }
     let mut hosts = Vec::new();
     for name in spec.host().into_iter().chain(spec.counterpart().map(|vm| &vm.host)) {
         hosts.push(backend.catalog.host(name).await?);
     }
     let needs = needs(&spec, &hosts);
-    let job = Job::new(id, spec, needs, now);
+    let lane = match hosts.first() {
+        Some(host) => backend.catalog.site(&host.site).await?.lane,
+        None => Lane::default(),
+    };
+    let job = Job { lane, trace, ..Job::new(id, spec, needs, now) };
     if let CreateAnswer::Exists(existing) = backend.store.create(&job).await? {
         return Ok(Submitted::Existing(existing));
     }
@@ -63,6 +137,7 @@ pub async fn submit(
         Ok(()) => backend.store.published(now, id).await?,
         Err(error) => tracing::warn!(job = %id, %error, "not published yet, the sweeper will"),
     }
+    backend.announce(&job, now, Happening::Submitted).await;
     Ok(Submitted::New(Box::new(job)))
 }
 

@@ -40,6 +40,8 @@ pub enum FaultCode {
     PointNotFound,
     /// No replication pair of that name.
     PairNotFound,
+    /// No schedule of that name.
+    ScheduleNotFound,
     /// No job of that id.
     JobNotFound,
     /// What is to be created is there already; it is never overwritten.

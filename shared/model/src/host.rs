@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, SiteName};
+use crate::{HostName, Lane, SiteName};
 
 /// A place with hosts that fails as one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,13 +17,16 @@ pub struct Site {
     /// worker; no limit when `None`.
     #[serde(default)]
     pub bytes_per_second: Option<NonZeroU64>,
+    /// Which workers take the jobs of its hosts. Default `main`.
+    #[serde(default)]
+    pub lane: Lane,
 }
 
 impl Site {
     /// A site of which nothing is said but its name.
     #[must_use]
     pub fn named(name: SiteName) -> Self {
-        Self { name, bytes_per_second: None }
+        Self { name, bytes_per_second: None, lane: Lane::default() }
     }
 }
 

@@ -10,7 +10,9 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Fault, FencingToken, JobSpec, JobState, Need, StepRecord, Timestamp};
+use crate::{
+    Fault, FencingToken, JobSpec, JobState, Lane, Need, StepRecord, Timestamp, TraceContext,
+};
 
 /// The id of a job: UUIDv5 of the caller's idempotency key, or UUIDv7 without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -65,6 +67,9 @@ pub struct Job {
     pub spec: JobSpec,
     /// How urgent it is.
     pub class: JobClass,
+    /// Which workers may take it: the lane of the site of its first host. Default `main`.
+    #[serde(default)]
+    pub lane: Lane,
     /// What it must have before it may run, at most [`Job::NEEDS_MAX`].
     pub needs: Vec<Need>,
     /// Where it stands.
@@ -75,6 +80,10 @@ pub struct Job {
     pub fence: FencingToken,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// The span under which it was submitted: all that is done for it, in whatever process, belongs
+    /// to that trace.
+    #[serde(default)]
+    pub trace: Option<TraceContext>,
     /// When its record changed last.
     pub updated_at: Timestamp,
     /// When a worker first started it.
@@ -99,12 +108,14 @@ impl Job {
         Self {
             id,
             class: spec.class(),
+            lane: Lane::default(),
             spec,
             needs,
             state: JobState::Queued { not_before: now },
             attempt: 0,
             fence: FencingToken::default(),
             created_at: now,
+            trace: None,
             updated_at: now,
             started_at: None,
             published_at: None,

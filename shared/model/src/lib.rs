@@ -25,6 +25,9 @@ pub mod pair;
 pub mod point;
 pub mod progress;
 pub mod resource;
+pub mod schedule;
+pub mod secret;
+pub mod trace;
 pub mod vm;
 
 pub use extent::{Extent, Piece};
@@ -37,12 +40,15 @@ pub use job::spec::{
 };
 pub use job::state::{IllegalTransition, JobEvent, JobState, Phase};
 pub use job::{Job, JobClass, JobId};
-pub use names::{HostName, InvalidName, PairName, SiteName, VmName};
+pub use names::{HostName, InvalidName, Lane, PairName, ScheduleName, SiteName, VmName};
 pub use nearest::nearest;
 pub use pair::{NetworkMap, ReplicationPair, StorageMap};
 pub use point::{Consistency, DiskContent, PointId, PointState, RecoveryPoint};
 pub use progress::{LogLevel, LogLine, Progress};
 pub use resource::{Need, Resource};
+pub use schedule::{Calendar, Fire, FireOutcome, InvalidCalendar, Schedule, Subject, Work};
+pub use secret::Secret;
+pub use trace::TraceContext;
 pub use vm::{Content, Disk, Firmware, Nic, PowerState, VmForm, VmRef, VmSpec, VmSummary};
 
 /// Time. Never read from a clock in this crate: it is always handed in.

@@ -117,6 +117,24 @@ name!(
     Rules { what: "pair name", bytes_max: 63, also: "-_.", unicode: false }
 );
 name!(
+    /// A schedule as the operator calls it: 1 to 63 ASCII letters, digits, `-`, `_`, `.`.
+    ScheduleName,
+    Rules { what: "schedule name", bytes_max: 63, also: "-_.", unicode: false }
+);
+name!(
+    /// The workers that may take a job, by a name they share: 1 to 63 ASCII letters, digits, `-`, `_`.
+    /// Default `main`.
+    Lane,
+    Rules { what: "lane", bytes_max: 63, also: "-_", unicode: false }
+);
+
+impl Default for Lane {
+    fn default() -> Self {
+        Self("main".to_owned())
+    }
+}
+
+name!(
     /// A VM's name on its host: 1 to 80 bytes, letters and digits of any script, space and
     /// `-_.+@:()`. No `/`, no quotes, no control character, no leading `-` or `.`.
     VmName,

@@ -14,7 +14,9 @@
 
 mod claim;
 mod drive;
+mod lead;
 mod ledger;
+mod outbox;
 mod upkeep;
 
 pub use claim::{ClaimAnswer, CreateAnswer, claim, create};
@@ -22,11 +24,14 @@ pub use drive::{
     BeatAnswer, CancelAnswer, Driving, HandOver, Outcome, ReassertAnswer, RefenceAnswer,
     RetryAnswer, SettleAnswer, beat, cancel, finish, hand_over, log_step, reassert, refence, retry,
 };
+pub use lead::{LeadAnswer, Term, lead, resign};
 pub use ledger::Ledger;
+pub use outbox::{prune, recorded, settled};
 pub use upkeep::{bury, published, reap, sweep};
 
 use drs_model::{
-    FencingToken, IllegalTransition, Job, JobClass, JobId, JobSpec, Need, Resource, Timestamp,
+    FencingToken, IllegalTransition, Job, JobClass, JobId, JobSpec, Lane, Need, Resource,
+    Timestamp, TraceContext,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,10 +44,16 @@ pub struct JobMessage {
     pub spec: JobSpec,
     /// How urgent it is.
     pub class: JobClass,
+    /// Which workers may take it.
+    #[serde(default)]
+    pub lane: Lane,
     /// What it must have.
     pub needs: Vec<Need>,
     /// When it was submitted.
     pub created_at: Timestamp,
+    /// The span under which it was submitted.
+    #[serde(default)]
+    pub trace: Option<TraceContext>,
 }
 
 impl From<&Job> for JobMessage {
@@ -51,8 +62,10 @@ impl From<&Job> for JobMessage {
             id: job.id,
             spec: job.spec.clone(),
             class: job.class,
+            lane: job.lane.clone(),
             needs: job.needs.clone(),
             created_at: job.created_at,
+            trace: job.trace.clone(),
         }
     }
 }
@@ -61,6 +74,8 @@ impl JobMessage {
     fn record(&self) -> Job {
         Job {
             class: self.class,
+            lane: self.lane.clone(),
+            trace: self.trace.clone(),
             ..Job::new(self.id, self.spec.clone(), self.needs.clone(), self.created_at)
         }
     }
@@ -112,6 +127,25 @@ pub trait Rows {
 
     /// Resources that some job is parked on.
     fn awaited(&mut self) -> Result<Vec<Resource>, Self::Error>;
+
+    /// The latest term of a leader.
+    fn term(&mut self) -> Result<Option<Term>, Self::Error>;
+
+    /// Writes the latest term of a leader.
+    fn put_term(&mut self, term: &Term) -> Result<(), Self::Error>;
+
+    /// Jobs that are over and not recorded, by the time of their end and then by id, at most `limit`.
+    fn unrecorded(&mut self, limit: usize) -> Result<Vec<JobId>, Self::Error>;
+
+    /// Notes that a job that is over is recorded; noted twice is noted once.
+    fn put_recorded(&mut self, id: JobId) -> Result<(), Self::Error>;
+
+    /// Jobs that are recorded and ended before a time, by the time of their end and then by id, at most
+    /// `limit`.
+    fn forgettable(&mut self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error>;
+
+    /// Removes a job's record with all that belongs to it.
+    fn forget(&mut self, id: JobId) -> Result<(), Self::Error>;
 }
 
 /// Makes as many waiters of a resource claimable as there are free places.

@@ -153,11 +153,11 @@ async fn a_host_of_an_unfinished_job_stays(backend: Backend) -> Verdict {
     let used = format!("host dc is used by job {}", job.id);
     backend.catalog.add_host(&dc).await?;
     backend.store.create(&job).await?;
-    refused(backend.catalog.remove_host(&dc.name).await, &used)?;
+    refused(backend.remove_host(&dc.name).await, &used)?;
     let claim = backend.store.claim(at(2), &(&job).into(), "w", TTL).await?;
     let ClaimAnswer::Claimed(job) = claim else { return broken(format!("{claim:?}")) };
-    refused(backend.catalog.remove_host(&dc.name).await, &used)?;
+    refused(backend.remove_host(&dc.name).await, &used)?;
     let who = Driving { job: job.id, worker: "w", fence: job.fence };
     backend.store.finish(at(3), who, &Outcome::Succeeded).await?;
-    Ok(backend.catalog.remove_host(&dc.name).await?)
+    Ok(backend.remove_host(&dc.name).await?)
 }

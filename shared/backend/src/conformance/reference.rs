@@ -66,7 +66,7 @@ impl Pair {
         if !self.dice.one_in(3) {
             self.now += SignedDuration::from_nanos(self.dice.below(20_000_000_000) as i64);
         }
-        match self.dice.below(21) {
+        match self.dice.below(24) {
             0..=2 => self.create().await,
             3..=8 => self.claim().await,
             9..=14 => self.drive().await,
@@ -75,6 +75,9 @@ impl Pair {
             17 => self.reap_or_bury().await,
             18 => self.sweep().await,
             19 => self.retry().await,
+            20 => self.lead_or_resign().await,
+            21 => self.record().await,
+            22 => self.prune().await,
             _ => self.reassert().await,
         }
     }
@@ -208,6 +211,34 @@ impl Pair {
         let (now, id) = (self.now, self.any_id());
         let wanted = self.refer(|ledger| store::published(ledger, now, id));
         agree("published", self.backend.store.published(now, id).await, wanted)
+    }
+
+    async fn lead_or_resign(&mut self) -> Verdict {
+        let (now, candidate) = (self.now, self.worker());
+        if self.dice.one_in(4) {
+            let wanted = self.refer(|ledger| store::resign(ledger, now, candidate));
+            return agree("resign", self.backend.store.resign(now, candidate).await, wanted);
+        }
+        let wanted = self.refer(|ledger| store::lead(ledger, now, candidate, TTL));
+        agree("lead", self.backend.store.lead(now, candidate, TTL).await, wanted)
+    }
+
+    /// What is over goes into history; now and then a job that is not.
+    async fn record(&mut self) -> Verdict {
+        let limit = 1 + self.dice.below(4);
+        let wanted = self.refer(|ledger| store::settled(ledger, limit));
+        let settled = wanted.clone().unwrap_or_default();
+        agree("settled", self.backend.store.settled(limit).await, wanted)?;
+        let id = settled.first().map_or_else(|| self.any_id(), |job| job.id);
+        let wanted = self.refer(|ledger| store::recorded(ledger, id));
+        agree("recorded", self.backend.store.recorded(id).await, wanted)
+    }
+
+    async fn prune(&mut self) -> Verdict {
+        let before = self.now - SignedDuration::from_secs(self.dice.below(600) as i64);
+        let limit = 1 + self.dice.below(3);
+        let wanted = self.refer(|ledger| store::prune(ledger, before, limit));
+        agree("prune", self.backend.store.prune(before, limit).await, wanted)
     }
 
     /// Often a job that holds something, so that the series does not come to a stop behind it.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drs_model::{FencingToken, IllegalTransition, Job, JobId, JobState, Resource, Timestamp};
 
-use super::Rows;
+use super::{Rows, Term};
 
 /// Jobs and what they hold, in memory. What every other store must answer like.
 #[derive(Debug, Clone, Default)]
@@ -12,6 +12,8 @@ pub struct Ledger {
     jobs: BTreeMap<JobId, Job>,
     held: BTreeSet<(Resource, JobId)>,
     fence: FencingToken,
+    term: Option<Term>,
+    recorded: BTreeSet<JobId>,
 }
 
 impl Ledger {
@@ -25,6 +27,14 @@ impl Ledger {
     #[must_use]
     pub fn held(&self) -> Vec<(Resource, JobId)> {
         self.held.iter().cloned().collect()
+    }
+
+    /// Jobs that are over, by the time of their end.
+    fn ended(&self, matches: impl Fn(&Job) -> bool, limit: usize) -> Vec<JobId> {
+        let over = |job: &&Job| job.state.is_terminal() && matches(job);
+        let mut jobs: Vec<&Job> = self.jobs.values().filter(over).collect();
+        jobs.sort_by_key(|job| (job.updated_at, job.id));
+        jobs.into_iter().take(limit).map(|job| job.id).collect()
     }
 
     fn best_first(&self, matches: impl Fn(&Job) -> bool, limit: usize) -> Vec<JobId> {
@@ -106,5 +116,34 @@ impl Rows for Ledger {
             })
             .collect();
         Ok(resources.into_iter().collect())
+    }
+
+    fn term(&mut self) -> Result<Option<Term>, Self::Error> {
+        Ok(self.term.clone())
+    }
+
+    fn put_term(&mut self, term: &Term) -> Result<(), Self::Error> {
+        self.term = Some(term.clone());
+        Ok(())
+    }
+
+    fn unrecorded(&mut self, limit: usize) -> Result<Vec<JobId>, Self::Error> {
+        Ok(self.ended(|job| !self.recorded.contains(&job.id), limit))
+    }
+
+    fn put_recorded(&mut self, id: JobId) -> Result<(), Self::Error> {
+        self.recorded.insert(id);
+        Ok(())
+    }
+
+    fn forgettable(&mut self, before: Timestamp, limit: usize) -> Result<Vec<JobId>, Self::Error> {
+        let old = |job: &Job| job.updated_at < before && self.recorded.contains(&job.id);
+        Ok(self.ended(old, limit))
+    }
+
+    fn forget(&mut self, id: JobId) -> Result<(), Self::Error> {
+        self.jobs.remove(&id);
+        self.recorded.remove(&id);
+        Ok(())
     }
 }

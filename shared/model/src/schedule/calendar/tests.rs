@@ -1,0 +1,59 @@
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().expect("a time")
+}
+
+fn next(expression: &str, zone: &str, after: &str) -> String {
+    let calendar = Calendar::cron(expression, zone).expect("a calendar");
+    calendar.next(at(after)).expect("a time").to_string()
+}
+
+#[test]
+fn a_time_that_does_not_exist_runs_at_the_next_instant_that_does() {
+    // Berlin jumps from 02:00 to 03:00 (01:00 UTC) on 29 March 2026.
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z"), "2026-03-29T01:00:00Z");
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-03-29T01:00:00Z"), "2026-03-30T00:30:00Z");
+}
+
+#[test]
+fn a_time_that_exists_twice_runs_once() {
+    // Berlin goes back from 03:00 to 02:00 (01:00 UTC) on 25 October 2026.
+    let (first, then) = ("2026-10-25T00:30:00Z", "2026-10-26T01:30:00Z");
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-24T12:00:00Z"), first);
+    assert_eq!(next("30 2 * * *", "Europe/Berlin", first), then);
+}
+
+#[test]
+fn after_an_outage_only_the_latest_time_counts() {
+    let hourly = Calendar::cron("0 * * * *", "UTC").expect("a calendar");
+    let (from, now) = (at("2026-11-22T01:00:00Z"), at("2026-11-22T07:20:00Z"));
+    assert_eq!(hourly.latest(from, now), Some(at("2026-11-22T07:00:00Z")));
+    assert_eq!(hourly.latest(at("2026-11-22T07:00:00Z"), now), None);
+    assert_eq!(hourly.latest(from, at("2026-11-22T02:00:00Z")), Some(at("2026-11-22T02:00:00Z")));
+}
+
+#[test]
+fn seconds_are_optional() {
+    assert_eq!(next("*/10 * * * * *", "UTC", "2026-11-22T01:00:03Z"), "2026-11-22T01:00:10Z");
+    assert_eq!(next("*/10 * * * *", "UTC", "2026-11-22T01:00:03Z"), "2026-11-22T01:10:00Z");
+}
+
+#[test]
+fn nonsense_is_refused_with_its_reason() {
+    for bad in ["", "* * *", "61 * * * *", "a b c d e", "0 0 30 2 *"] {
+        assert!(Calendar::cron(bad, "UTC").is_err(), "{bad}");
+    }
+    let zone = Calendar::cron("0 0 * * *", "Europe/Entenhausen");
+    assert_eq!(zone, Err(InvalidCalendar::Zone("Europe/Entenhausen".into())));
+}
+
+#[test]
+fn what_is_written_is_checked_when_it_is_read() {
+    let calendar = Calendar::cron("0 3 * * 1-5", "Europe/Vienna").expect("a calendar");
+    let text = serde_json::to_string(&calendar).expect("JSON");
+    assert_eq!(text, r#"{"form":"cron","expression":"0 3 * * 1-5","zone":"Europe/Vienna"}"#);
+    assert_eq!(serde_json::from_str::<Calendar>(&text).expect("a calendar"), calendar);
+    let bad = r#"{"form":"cron","expression":"x","zone":"UTC"}"#;
+    assert!(serde_json::from_str::<Calendar>(bad).is_err());
+}
