@@ -67,7 +67,8 @@ fn a_machine_with_two_disks_is_the_same_in_the_recovery_centre() {
 /// lists, contents; and which files share their bytes or have holes.
 const TREE: &str = r#"
 cd "$1" || exit 1
-find . -mindepth 1 -path ./dev -prune -o ! -type d -printf '%p %y %m %s %U %G %n %l %T@\n' -o -printf '%p %y %m %U %G\n' | sort
+find . -mindepth 1 -path ./dev -prune -o -type f -printf '%p %y %m %s %U %G %n %T@\n' -o ! -type d -printf '%p %y %m %s %U %G %n %l\n' -o -printf '%p %y %m %U %G\n' | sort
+find . -path ./dev -prune -o ! -type d ! -type f -print | sort | xargs -r stat -c '%n %Y'
 find . -type c -o -type b | sort | xargs -r stat -c '%n %t %T'
 find . -samefile home/app/hard.txt | sort
 find . -type f -size +1M -printf '%p %b\n' | awk '{ print $1, $2 < 2048 ? "has holes" : "is full" }' | sort

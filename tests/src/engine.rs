@@ -63,7 +63,7 @@ where
 /// # Errors
 /// The store failed, or the key was used before.
 pub async fn submit_new(backend: &Backend, key: &str, spec: JobSpec) -> Result<JobId> {
-    match submit(backend, JobId::from_key(key), spec, clock::now()).await? {
+    match submit(backend, JobId::from_key(key), spec, None, clock::now()).await? {
         Submitted::New(job) => Ok(job.id),
         Submitted::Existing(job) => bail!("{key} was submitted before, as job {}", job.id),
     }

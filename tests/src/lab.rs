@@ -143,8 +143,12 @@ impl Lab {
             left.push(format!("{vm} has a backup job"));
         }
         let images = self.of_host("IMAGES", host);
+        // Scratch files bear the VM's uuid; other tests have theirs in the same folder.
+        let uuid = self.ssh(host, &["virsh", "-q", "domuuid", vm]);
+        let uuid = uuid.trim();
+        let of_vm = |file: &str| file.contains(vm) || !uuid.is_empty() && file.contains(uuid);
         for file in self.ssh(host, &["ls", "-A", images]).lines() {
-            if file.contains("drs-") && file.contains(vm) || file.contains("scratch") {
+            if file.contains("drs-") && of_vm(file) {
                 left.push(format!("{images}/{file}"));
             }
         }

@@ -98,7 +98,8 @@ mod tests {
     }
 
     fn site(limit: u64) -> Site {
-        Site { name: "dc".parse().expect("a name"), bytes_per_second: NonZeroU64::new(limit) }
+        let site = Site::named("dc".parse().expect("a name"));
+        Site { bytes_per_second: NonZeroU64::new(limit), ..site }
     }
 
     #[test]
