@@ -16,6 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-lab-servers", &[]),
     ("drs-backend", &["drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
+    ("drs-backend-amqp", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.
     ("drs-hypervisor", &["drs-model", "drs-protocol", "drs-transport", "drs-vma"]),
     (
@@ -45,6 +46,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("flate2", &["drs-vma"]),
     ("indicatif", &["drs"]),
     ("jiff", &["drs-model"]),
+    ("lapin", &["drs-backend-amqp"]),
     ("lzallright", &["drs-vma"]),
     ("md-5", &["drs-vma"]),
     ("quick-xml", &["drs-hypervisor"]),

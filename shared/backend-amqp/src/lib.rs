@@ -1,0 +1,1 @@
+//! Messages, news and dead letters of the job core on RabbitMQ.
