@@ -15,11 +15,13 @@ mod command;
 mod keeper;
 mod port;
 mod postgres;
+mod proxy;
 mod rabbitmq;
 mod redis;
 mod server;
 
 pub use postgres::Postgres;
+pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 pub use server::Server;

@@ -1,10 +1,11 @@
 //! Each server starts, keeps its data over a restart, and leaves nothing behind.
 
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use drs_lab_servers::{Postgres, RabbitMq, Redis};
 
-use crate::traces::{self, assert_no_trace_of, eventually, listens};
+use crate::traces::{self, assert_no_trace_of, listens};
 
 #[test]
 fn redis_keeps_its_data_and_leaves_nothing() {
@@ -46,6 +47,7 @@ fn postgres_keeps_its_data_and_leaves_nothing() {
 fn rabbitmq_keeps_its_data_and_leaves_nothing() {
     let rabbit = RabbitMq::start();
     let vhost = rabbit.fresh_vhost();
+    assert_ne!(vhost, rabbit.fresh_vhost());
     assert_eq!(vhost, format!("amqp://drs:secret@127.0.0.1:{}/fresh-0", rabbit.port()));
     rabbit.kill();
     assert!(!listens(rabbit.port()));
@@ -98,27 +100,31 @@ fn a_panicking_test_leaves_the_directory_and_no_process() {
     assert_no_trace_of(&dir);
 }
 
-/// The process runs one test of its own binary, which starts servers and waits for its end.
-#[test]
-fn a_test_process_that_is_killed_leaves_nothing() {
-    let mut test =
-        traces::this_binary(&["--exact", "lifecycle::shared_servers_until_killed", "--ignored"]);
-    let dirs = test.dirs(3);
-    assert!(dirs.iter().all(|dir| dir.exists()));
-    test.kill();
-    let began = Instant::now();
-    for dir in &dirs {
-        eventually("the directory is gone", || !dir.exists());
-        assert_no_trace_of(dir);
-    }
-    assert!(began.elapsed() < Duration::from_secs(60));
-}
+/// Set in the process that the test starts, which is the test itself once more.
+const VICTIM: &str = "DRS_LAB_SERVERS_VICTIM";
 
 #[test]
-#[ignore = "the part of a_test_process_that_is_killed_leaves_nothing that is killed"]
-fn shared_servers_until_killed() {
-    for dir in [Redis::shared().dir(), Postgres::shared().dir(), RabbitMq::shared().dir()] {
-        traces::announce(dir);
+#[expect(clippy::disallowed_methods, reason = "the test starts itself, as the process to kill")]
+fn a_test_process_that_is_killed_leaves_nothing() {
+    if std::env::var_os(VICTIM).is_some() {
+        for dir in [Redis::shared().dir(), Postgres::shared().dir(), RabbitMq::shared().dir()] {
+            traces::announce(dir);
+        }
+        std::thread::sleep(Duration::from_secs(600));
+        return;
     }
-    std::thread::sleep(Duration::from_secs(600));
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "lifecycle::a_test_process_that_is_killed_leaves_nothing", "--nocapture"])
+        .env(VICTIM, "yes")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let dirs = traces::announced(victim.stdout.take().unwrap(), 3);
+    assert!(dirs.len() == 3 && dirs.iter().all(|dir| dir.exists()), "{dirs:?}");
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    for dir in &dirs {
+        traces::eventually("the directory is gone", || !dir.exists());
+        assert_no_trace_of(dir);
+    }
 }

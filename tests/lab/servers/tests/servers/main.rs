@@ -1,4 +1,5 @@
 //! The servers, as tests use them.
 
 mod lifecycle;
+mod network;
 mod traces;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::ChildStdout;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,7 @@ pub(crate) fn states(dir: &Path) -> Vec<String> {
 }
 
 fn processes_of(dir: &Path) -> Vec<PathBuf> {
-    let name = dir.to_str().unwrap();
+    let name = dir.to_str().expect("a plain path");
     let names = |process: &PathBuf| {
         let holds = |file: &str| {
             fs::read(process.join(file))
@@ -58,7 +58,7 @@ fn processes_of(dir: &Path) -> Vec<PathBuf> {
         works || holds("environ") || holds("cmdline")
     };
     fs::read_dir("/proc")
-        .unwrap()
+        .expect("a list of processes")
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.file_name().is_some_and(|n| n.as_encoded_bytes()[0].is_ascii_digit()))
         .filter(names)
@@ -68,39 +68,15 @@ fn processes_of(dir: &Path) -> Vec<PathBuf> {
 /// Tells the test that runs this process where a server lives.
 pub(crate) fn announce(dir: &Path) {
     let mut out = std::io::stdout();
-    writeln!(out, "\n{DIRECTORY}{}", dir.display()).unwrap();
-    out.flush().unwrap();
+    writeln!(out, "\n{DIRECTORY}{}", dir.display()).expect("standard output is open");
+    out.flush().expect("standard output is open");
 }
 
-/// A test that runs as a process of its own.
-pub(crate) struct Process {
-    child: Child,
-}
-
-/// Runs this binary with other arguments.
-#[expect(clippy::disallowed_methods, reason = "only a process can die as one")]
-pub(crate) fn this_binary(args: &[&str]) -> Process {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(args)
-        .arg("--nocapture")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    Process { child }
-}
-
-impl Process {
-    /// The first `count` directories that it announces.
-    pub(crate) fn dirs(&mut self, count: usize) -> Vec<PathBuf> {
-        let lines = BufReader::new(self.child.stdout.take().unwrap()).lines();
-        lines
-            .filter_map(|line| Some(PathBuf::from(line.ok()?.strip_prefix(DIRECTORY)?)))
-            .take(count)
-            .collect()
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+/// The first `count` directories that another process announces.
+pub(crate) fn announced(out: ChildStdout, count: usize) -> Vec<PathBuf> {
+    BufReader::new(out)
+        .lines()
+        .filter_map(|line| Some(PathBuf::from(line.ok()?.strip_prefix(DIRECTORY)?)))
+        .take(count)
+        .collect()
 }
