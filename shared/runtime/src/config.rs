@@ -5,6 +5,7 @@
 //! is an empty one.
 
 mod check;
+mod cluster;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use drs_model::{Fault, FaultCode};
 
+pub use cluster::{ClusterSection, Server};
 use schema::Values;
 pub use schema::template;
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub worker: WorkerSection,
     /// `[vault]`
     pub vault: VaultSection,
+    /// `[cluster]`; `None` when everything is in one file of this machine.
+    pub cluster: Option<ClusterSection>,
     /// `[log]`
     pub log: LogSection,
 }
@@ -93,6 +97,12 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
+    /// A variable of the environment breaks rules.
+    #[error("{0}")]
+    Environment(String),
+    /// Some servers of the cluster are named, others are not.
+    #[error("a cluster needs amqp, redis and postgres, and {0} is not named")]
+    HalfCluster(String),
     /// The file breaks rules.
     #[error("{path} has {} mistake{}", mistakes.len(), if mistakes.len() == 1 { "" } else { "s" })]
     Mistakes {
@@ -110,6 +120,10 @@ impl ConfigError {
         let remedy = match self {
             Self::Unreadable { .. } => "Make it readable for this user.",
             Self::Mistakes { .. } => "Correct the lines named; nothing was started.",
+            Self::Environment(_) => "Correct the variable; nothing was started.",
+            Self::HalfCluster(_) => {
+                "Name it in [cluster] or in DRS_AMQP_URL, DRS_REDIS_URL, DRS_POSTGRES_URL; or name none."
+            }
         };
         Fault::permanent(FaultCode::InvalidConfig, self.to_string(), remedy)
     }
@@ -118,14 +132,15 @@ impl ConfigError {
     #[must_use]
     pub fn mistakes(&self) -> &[Mistake] {
         match self {
-            Self::Unreadable { .. } => &[],
+            Self::Unreadable { .. } | Self::Environment(_) | Self::HalfCluster(_) => &[],
             Self::Mistakes { mistakes, .. } => mistakes,
         }
     }
 }
 
 impl Config {
-    /// Reads and checks a file; a missing one is an empty one.
+    /// Reads and checks a file; a missing one is an empty one. What the environment says of the cluster
+    /// stands over the file.
     ///
     /// # Errors
     /// It cannot be read, or it breaks rules: all of them are told.
@@ -135,8 +150,9 @@ impl Config {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(source) => return Err(ConfigError::Unreadable { path: path.to_owned(), source }),
         };
-        Self::parse(&text)
-            .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })
+        let config = Self::parse(&text)
+            .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
+        Ok(Self { cluster: ClusterSection::completed(config.cluster)?, ..config })
     }
 
     /// Checks the text of a file.
@@ -156,6 +172,7 @@ impl Config {
                 lease_seconds: values.integer("worker", "lease_seconds", 60),
                 attempts_max: values.integer("worker", "attempts_max", 5),
             },
+            cluster: ClusterSection::from_values(values),
             vault: VaultSection { path: values.text("vault", "path").map(PathBuf::from) },
             log: LogSection {
                 level: values.text("log", "level").unwrap_or("info").to_owned(),

@@ -6,11 +6,16 @@
 //! | `DRS_LOG` | what is logged, in place of `[log] level`; also `target=level,...` |
 //! | `XDG_DATA_HOME`, `HOME` | where a user's data directory is by default |
 //! | `DRS_CRASH_AT` | where a test ends the process (binaries built for tests alone) |
+//! | `DRS_AMQP_URL`, `DRS_REDIS_URL`, `DRS_POSTGRES_URL` | the servers of a cluster, in place of `[cluster]` |
+//! | `DRS_AMQP_PASSWORD`, `DRS_REDIS_PASSWORD`, `DRS_POSTGRES_PASSWORD` | their passwords |
+//! | `DRS_LANES` | whose jobs a worker takes, in place of `[cluster] lanes` |
 //! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
 #![allow(clippy::disallowed_methods)]
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use drs_model::Secret;
 
 /// Name of the variable that names the data directory.
 pub const DATA_DIR: &str = "DRS_DATA_DIR";
@@ -39,6 +44,22 @@ pub fn default_data_dir() -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
         .or_else(|| filled("HOME").map(|home| PathBuf::from(home).join(".local/share")))
         .map(|share| share.join("drs"))
+}
+
+/// The URL of a server of the cluster: `AMQP`, `REDIS` or `POSTGRES`.
+pub(crate) fn server_url(name: &str) -> Option<String> {
+    filled(&format!("DRS_{name}_URL")).and_then(|value| value.into_string().ok())
+}
+
+/// The password of a server of the cluster.
+pub(crate) fn server_password(name: &str) -> Option<Secret> {
+    let value = filled(&format!("DRS_{name}_PASSWORD"))?;
+    value.into_string().ok().map(Secret::new)
+}
+
+/// The lanes of a worker.
+pub(crate) fn lanes() -> Option<String> {
+    filled("DRS_LANES").and_then(|value| value.into_string().ok())
 }
 
 fn filled(name: &str) -> Option<OsString> {

@@ -115,5 +115,22 @@ fn read(rule: Rule, value: &DeValue<'_>) -> Result<Value, String> {
             Ok(Value::Text(text.to_string()))
         }
         (Rule::AbsolutePath, _) => Err("a path in quotes that begins with /".into()),
+        (Rule::Url(schemes), DeValue::String(text))
+            if schemes.iter().any(|scheme| text.starts_with(scheme)) =>
+        {
+            Ok(Value::Text(text.to_string()))
+        }
+        (Rule::Url(schemes), _) => {
+            Err(format!("a URL in quotes that begins with {}", schemes.join(" or ")))
+        }
+        (Rule::Lanes, DeValue::Array(items)) if !items.is_empty() => items
+            .iter()
+            .map(|item| match item.get_ref() {
+                DeValue::String(text) => text.parse().map_err(|error| format!("lanes; {error}")),
+                _ => Err("a list of names in quotes".into()),
+            })
+            .collect::<Result<_, _>>()
+            .map(Value::Lanes),
+        (Rule::Lanes, _) => Err("a list of names in quotes, as in [\"main\"]".into()),
     }
 }

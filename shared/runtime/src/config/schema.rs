@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use drs_model::Lane;
+
 /// What a value must be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rule {
@@ -12,6 +14,10 @@ pub(super) enum Rule {
     OneOf(&'static [&'static str]),
     /// A path that begins with `/`.
     AbsolutePath,
+    /// A URL that begins with one of these.
+    Url(&'static [&'static str]),
+    /// A list of lanes.
+    Lanes,
 }
 
 /// One key.
@@ -28,13 +34,23 @@ const fn key(section: &'static str, name: &'static str, rule: Rule) -> Key {
     Key { section, name, rule }
 }
 
+const REDIS: [&str; 4] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://"];
+
 /// The whole file.
-pub(super) const KEYS: [Key; 7] = [
+pub(super) const KEYS: &[Key] = &[
     key("worker", "slots", Rule::Integer(1, 256)),
     key("worker", "critical_slots", Rule::Integer(0, 64)),
     key("worker", "lease_seconds", Rule::Integer(3, 3600)),
     key("worker", "attempts_max", Rule::Integer(1, 100)),
     key("vault", "path", Rule::AbsolutePath),
+    key("cluster", "amqp", Rule::Url(&["amqp://", "amqps://"])),
+    key("cluster", "amqp_password_file", Rule::AbsolutePath),
+    key("cluster", "redis", Rule::Url(&REDIS)),
+    key("cluster", "redis_password_file", Rule::AbsolutePath),
+    key("cluster", "postgres", Rule::Url(&["postgres://", "postgresql://"])),
+    key("cluster", "postgres_password_file", Rule::AbsolutePath),
+    key("cluster", "ca_file", Rule::AbsolutePath),
+    key("cluster", "lanes", Rule::Lanes),
     key("log", "level", Rule::OneOf(&["error", "warn", "info", "debug", "trace"])),
     key("log", "format", Rule::OneOf(&["text", "json"])),
 ];
@@ -67,6 +83,20 @@ pub(super) const TEMPLATE: &str = "\
 # Where recovery points are kept; without it: `vault` beside this file.
 #path = \"/srv/drs-vault\"
 
+[cluster]
+# RabbitMQ, Redis and PostgreSQL in place of the file drs.sqlite: all three or none. No password in a URL:
+# it is the first line of its file, or in DRS_AMQP_PASSWORD, DRS_REDIS_PASSWORD, DRS_POSTGRES_PASSWORD.
+#amqp = \"amqps://drs@rabbitmq.example/drs\"
+#amqp_password_file = \"/etc/drs/amqp-password\"
+#redis = \"rediss://drs@redis.example\"
+#redis_password_file = \"/etc/drs/redis-password\"
+#postgres = \"postgres://drs@postgres.example/drs?sslmode=require\"
+#postgres_password_file = \"/etc/drs/postgres-password\"
+# Whose signatures are trusted; without it: the authorities of this machine.
+#ca_file = \"/etc/drs/ca.pem\"
+# Whose jobs the worker of this machine takes; see `drs site edit --lane`.
+#lanes = [\"main\"]
+
 [log]
 # error, warn, info, debug or trace; and text or json.
 #level = \"info\"
@@ -78,6 +108,7 @@ pub(super) const TEMPLATE: &str = "\
 pub(super) enum Value {
     Integer(u32),
     Text(String),
+    Lanes(Vec<Lane>),
 }
 
 /// The values of a file without mistakes.
@@ -93,6 +124,13 @@ impl Values {
         match self.0.get(&(section, name)) {
             Some(Value::Integer(value)) => *value,
             _ => default,
+        }
+    }
+
+    pub(super) fn lanes(&self, section: &'static str, name: &'static str) -> Option<Vec<Lane>> {
+        match self.0.get(&(section, name)) {
+            Some(Value::Lanes(lanes)) => Some(lanes.clone()),
+            _ => None,
         }
     }
 

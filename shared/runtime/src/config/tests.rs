@@ -28,7 +28,10 @@ fn the_template_names_every_key_and_its_values_are_valid() {
         assert!(full.contains(&format!("\n{} = ", key.name)), "{} is missing", key.name);
     }
     let defaults = Config::parse("").expect("an empty file is valid");
-    assert_eq!(Config { vault: defaults.vault.clone(), ..config }, defaults);
+    let cluster = config.cluster.as_ref().expect("a cluster");
+    assert_eq!(cluster.amqp.url, "amqps://drs@rabbitmq.example/drs");
+    assert_eq!(cluster.lanes, [drs_model::Lane::default()]);
+    assert_eq!(Config { vault: defaults.vault.clone(), cluster: None, ..config }, defaults);
 }
 
 #[test]
