@@ -1,0 +1,1 @@
+//! Catalogue and history on PostgreSQL.
