@@ -13,6 +13,16 @@ pub enum BackendError {
         /// Why.
         reason: String,
     },
+    /// The server is there and does not let us in: what is configured does not fit it. No waiting helps.
+    #[error("{what} cannot be used: {reason}")]
+    Refused {
+        /// Which server.
+        what: String,
+        /// Why.
+        reason: String,
+        /// What to do about it, one sentence.
+        remedy: String,
+    },
     /// There is one of that name.
     #[error("{0} exists already")]
     Exists(String),
@@ -67,8 +77,11 @@ impl BackendError {
             Self::Unavailable { .. } => Fault::transient(
                 FaultCode::StoreFailed,
                 text,
-                "Check the disk and the rights of the data directory.",
+                "Check that the server runs and can be reached; of a file, its disk and its rights.",
             ),
+            Self::Refused { remedy, .. } => {
+                Fault::permanent(FaultCode::InvalidConfig, text, remedy)
+            }
             Self::Exists(_) => Fault::permanent(
                 FaultCode::AlreadyExists,
                 text,
