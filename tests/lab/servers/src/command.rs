@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::process::{Child, Command};
 
 /// What to run when a program is missing.
-const REMEDY: &str = "run tests/lab/servers/setup";
+const REMEDY: &str = "run tests/lab/setup servers";
 
 /// A program of this machine, not started yet.
 #[expect(clippy::disallowed_methods, reason = "servers for tests are started here")]

@@ -145,7 +145,7 @@ fn binary(name: &str) -> String {
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.join("bin/postgres").exists())
         .max_by_key(version)
-        .unwrap_or_else(|| panic!("no PostgreSQL in {VERSIONS}: run tests/lab/servers/setup"));
+        .unwrap_or_else(|| panic!("no PostgreSQL in {VERSIONS}: run tests/lab/setup servers"));
     newest.join("bin").join(name).display().to_string()
 }
 
