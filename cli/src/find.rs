@@ -7,7 +7,7 @@ use drs_vault::{Listing, StoredPoint, Vault, VaultError};
 use crate::args::values::IdPrefix;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
-use crate::output::view::{PointView, Proof, why_unreadable};
+use crate::output::view::why_unreadable;
 
 /// The job of that id. The beginning of an id is looked for among the newest 1000 jobs.
 pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
@@ -49,28 +49,19 @@ pub(crate) async fn readable_or_not(vault: &dyn Vault, id: &IdPrefix) -> Outcome
 /// The newest point of a VM that is not known to be damaged. Points that cannot be read are left
 /// out, with a warning: they may be of this VM.
 pub(crate) async fn latest(vault: &dyn Vault, output: Output, vm: &VmRef) -> Outcome<StoredPoint> {
-    let Listing { points, unreadable } = vault.list().await?;
-    for (id, error) in &unreadable {
+    let listing = vault.list().await?;
+    for (id, error) in &listing.unreadable {
         let why = why_unreadable(error);
         output.say(&format!("warning: recovery point {id} is left out, it cannot be read: {why}"));
     }
-    points
-        .into_iter()
-        .filter(|point| point.manifest.source == *vm && is_good(point))
-        .max_by_key(|point| point.manifest.consistent_at)
-        .ok_or_else(|| {
-            Fault::permanent(
-                FaultCode::PointNotFound,
-                format!("there is no good recovery point of {vm}"),
-                format!("Make one with `drs backup {}`.", quoted(vm)),
-            )
-            .into()
-        })
-}
-
-/// Whether a point may be restored: complete, and not found damaged.
-pub(crate) fn is_good(point: &StoredPoint) -> bool {
-    PointView::from(point).state != Proof::Damaged
+    listing.latest_good(vm).cloned().ok_or_else(|| {
+        Fault::permanent(
+            FaultCode::PointNotFound,
+            format!("there is no good recovery point of {vm}"),
+            format!("Make one with `drs backup {}`.", quoted(vm)),
+        )
+        .into()
+    })
 }
 
 /// A VM as it is written on a command line.

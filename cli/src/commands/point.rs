@@ -133,9 +133,9 @@ impl Removal {
         let source = &stored.manifest.source;
         let others = vault.list().await?.points;
         let mut good = others.iter().filter(|other| {
-            other.manifest.source == *source && other.manifest.id != id && find::is_good(other)
+            other.manifest.source == *source && other.manifest.id != id && other.is_good()
         });
-        let last_good = find::is_good(&stored) && good.next().is_none();
+        let last_good = stored.is_good() && good.next().is_none();
         Ok(Self { point: PointEntry::Readable(PointView::from(&stored)), last_good, read_by })
     }
 

@@ -2,8 +2,8 @@
 
 use drs_hypervisor::{ImportPlan, VmDescription};
 use drs_model::{
-    HypervisorKind, JobId, JobSpec, RecoveryPoint, ReplacePolicy, ReplicationPair, RestoreTarget,
-    Transfer, TransferMethod,
+    HypervisorKind, JobId, JobSpec, RecoveryPoint, ReplicationPair, RestoreTarget, Transfer,
+    TransferMethod,
 };
 use drs_runtime::clock;
 use serde::Serialize;
@@ -35,15 +35,8 @@ pub(super) async fn run(place: &Place, output: Output, args: ReplicateArgs) -> O
 }
 
 fn counterpart(pair: &ReplicationPair, args: &ReplicateArgs) -> RestoreTarget {
-    RestoreTarget {
-        vm: pair.target(),
-        networks: pair.networks.clone(),
-        storage: pair.storage.clone(),
-        keep_macs: pair.keep_macs,
-        start: args.start,
-        replace: Some(args.replace.unwrap_or(ReplacePolicy::RefreshCopy)),
-        pair: Some(pair.name.clone()),
-    }
+    let target = pair.counterpart();
+    RestoreTarget { start: args.start, replace: args.replace.or(target.replace), ..target }
 }
 
 /// A replication that is asked for.

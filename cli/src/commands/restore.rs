@@ -72,7 +72,7 @@ async fn choose(
             "Restore it with `--to HOST[/NAME]`.",
         ));
     }
-    if !find::is_good(&point) {
+    if !point.is_good() {
         return Err(Fault::permanent(
             FaultCode::PointDamaged,
             format!("recovery point {id} was found damaged when it was verified"),

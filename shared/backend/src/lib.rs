@@ -28,6 +28,7 @@ pub mod feed;
 pub mod history;
 pub mod job_store;
 pub mod submit;
+pub mod work;
 
 pub use catalog::Catalog;
 pub use dead::{DeadLetter, DeadLetters};
@@ -38,3 +39,4 @@ pub use feed::{Announcement, Feed, Happening};
 pub use history::History;
 pub use job_store::{JobFilter, JobStore, Wait};
 pub use submit::{Backend, Submitted, submit};
+pub use work::job_of;

@@ -148,7 +148,10 @@ fn needs(spec: &JobSpec, hosts: &[Host]) -> Vec<Need> {
     let (moves, reads) = match spec {
         JobSpec::Backup { .. } | JobSpec::Replicate { .. } => (true, true),
         JobSpec::Restore { .. } => (true, false),
-        JobSpec::Inspect { .. } | JobSpec::Verify { .. } | JobSpec::Power { .. } => (false, false),
+        JobSpec::Inspect { .. }
+        | JobSpec::Verify { .. }
+        | JobSpec::Power { .. }
+        | JobSpec::FanOut { .. } => (false, false),
     };
     let mut needs: Vec<Need> = vms.collect();
     let slots = hosts.iter().filter(|_| moves);

@@ -28,6 +28,12 @@ impl JobId {
     pub fn from_key(key: &str) -> Self {
         Self(Uuid::new_v5(&KEY_SPACE, key.as_bytes()))
     }
+
+    /// The id of the job that this one submits for a subject: however often it does, there is one.
+    #[must_use]
+    pub fn child(self, subject: &str) -> Self {
+        Self(Uuid::new_v5(&self.0, subject.as_bytes()))
+    }
 }
 
 impl fmt::Display for JobId {

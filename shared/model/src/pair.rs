@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, PairName, VmName, VmRef};
+use crate::{HostName, PairName, ReplacePolicy, RestoreTarget, VmName, VmRef};
 
 /// Protected-site network name to recovery-site network name.
 pub type NetworkMap = BTreeMap<String, String>;
@@ -38,5 +38,20 @@ impl ReplicationPair {
     #[must_use]
     pub fn target(&self) -> VmRef {
         VmRef { host: self.target_host.clone(), name: self.target_name.clone() }
+    }
+
+    /// The counterpart as what a replication makes: with the pair's mapping, not started, in the place
+    /// of the copy of the time before and of nothing else.
+    #[must_use]
+    pub fn counterpart(&self) -> RestoreTarget {
+        RestoreTarget {
+            vm: self.target(),
+            networks: self.networks.clone(),
+            storage: self.storage.clone(),
+            keep_macs: self.keep_macs,
+            start: false,
+            replace: Some(ReplacePolicy::RefreshCopy),
+            pair: Some(self.name.clone()),
+        }
     }
 }

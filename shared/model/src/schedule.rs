@@ -23,6 +23,18 @@ pub enum Subject {
     Host(HostName),
 }
 
+impl Subject {
+    /// Its host; of a pair none.
+    #[must_use]
+    pub fn host(&self) -> Option<&HostName> {
+        match self {
+            Self::Vm(vm) => Some(&vm.host),
+            Self::Host(host) => Some(host),
+            Self::Pair(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -39,9 +51,10 @@ impl fmt::Display for Subject {
 pub enum Work {
     /// A recovery point is made of each VM.
     Backup,
-    /// A recovery point is made, and the counterpart brought up to date.
+    /// For each pair: a recovery point is made of its source, and the counterpart brought up to date.
     Replicate,
-    /// The latest recovery point of each VM is read again and compared with its manifest.
+    /// The latest good recovery point of each VM is read again and compared with its manifest. Of a
+    /// host: of each VM of which there is a point, on the host now or not.
     Verify,
 }
 

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use drs_model::{
     DiskContent, Extent, Fault, FaultClass, FaultCode, PointId, PointState, RecoveryPoint,
-    Timestamp,
+    Timestamp, VmRef,
 };
 
 /// A point as the vault has it.
@@ -23,6 +23,23 @@ pub struct Listing {
     /// Those whose manifest is damaged, newer than this program or unreadable, by id, each with
     /// what [`Vault::get`] answers for it. Their VM and time are not known.
     pub unreadable: Vec<(PointId, VaultError)>,
+}
+
+impl StoredPoint {
+    /// Whether it may be restored: complete, and not found damaged.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        !matches!(self.state, PointState::Damaged(_))
+    }
+}
+
+impl Listing {
+    /// The newest good point of a VM.
+    #[must_use]
+    pub fn latest_good(&self, vm: &VmRef) -> Option<&StoredPoint> {
+        let of_vm = |point: &&StoredPoint| point.manifest.source == *vm && point.is_good();
+        self.points.iter().filter(of_vm).max_by_key(|point| point.manifest.consistent_at)
+    }
 }
 
 /// What a verification found.

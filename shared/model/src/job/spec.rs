@@ -6,7 +6,10 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{HostName, JobClass, NetworkMap, PairName, PointId, StorageMap, VmRef};
+use crate::{
+    HostName, JobClass, NetworkMap, PairName, PointId, ReplicationPair, StorageMap, Subject, VmRef,
+    Work,
+};
 
 /// What to do with a VM's power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +193,18 @@ pub enum JobSpec {
         /// What to do.
         action: PowerAction,
     },
+    /// Find out what a subject stands for now, and submit one job for each: a backup of each VM of a
+    /// host, a replication of each pair whose source it is, a verification of the latest good point
+    /// of each VM. It is over when they are submitted.
+    FanOut {
+        /// The subject.
+        subject: Subject,
+        /// What each of those jobs does.
+        work: Work,
+        /// How they move content.
+        #[serde(default)]
+        transfer: Transfer,
+    },
 }
 
 /// The kind of a job, without its particulars.
@@ -208,6 +223,8 @@ pub enum JobKind {
     Verify,
     /// See [`JobSpec::Power`].
     Power,
+    /// See [`JobSpec::FanOut`].
+    FanOut,
 }
 
 impl fmt::Display for JobKind {
@@ -219,6 +236,7 @@ impl fmt::Display for JobKind {
             Self::Replicate => "replicate",
             Self::Verify => "verify",
             Self::Power => "power",
+            Self::FanOut => "fan_out",
         })
     }
 }
@@ -228,6 +246,12 @@ impl JobSpec {
     #[must_use]
     pub fn backup(vm: VmRef) -> Self {
         Self::Backup { vm, transfer: Transfer::default() }
+    }
+
+    /// A replication that brings a pair's copy up to date; see [`ReplicationPair::counterpart`].
+    #[must_use]
+    pub fn replicate(pair: &ReplicationPair, transfer: Transfer) -> Self {
+        Self::Replicate { source: pair.source.clone(), target: pair.counterpart(), transfer }
     }
 
     /// Its kind.
@@ -240,6 +264,7 @@ impl JobSpec {
             Self::Replicate { .. } => JobKind::Replicate,
             Self::Verify { .. } => JobKind::Verify,
             Self::Power { .. } => JobKind::Power,
+            Self::FanOut { .. } => JobKind::FanOut,
         }
     }
 
@@ -248,7 +273,10 @@ impl JobSpec {
     pub fn class(&self) -> JobClass {
         match self {
             Self::Restore { .. } | Self::Power { .. } => JobClass::Critical,
-            Self::Backup { .. } | Self::Replicate { .. } | Self::Inspect { .. } => JobClass::Normal,
+            Self::Backup { .. }
+            | Self::Replicate { .. }
+            | Self::Inspect { .. }
+            | Self::FanOut { .. } => JobClass::Normal,
             Self::Verify { .. } => JobClass::Bulk,
         }
     }
@@ -261,7 +289,7 @@ impl JobSpec {
             Self::Backup { vm, .. } | Self::Power { vm, .. } => Some(vm),
             Self::Replicate { source, .. } => Some(source),
             Self::Restore { target, .. } => Some(&target.vm),
-            Self::Inspect { .. } | Self::Verify { .. } => None,
+            Self::Inspect { .. } | Self::Verify { .. } | Self::FanOut { .. } => None,
         }
     }
 
@@ -283,22 +311,25 @@ impl JobSpec {
         }
     }
 
-    /// How the job moves data; the default where it moves none.
+    /// How the job, or each job that it submits, moves data; the default where none is moved.
     #[must_use]
     pub fn transfer(&self) -> Transfer {
         match self {
             Self::Backup { transfer, .. }
             | Self::Restore { transfer, .. }
-            | Self::Replicate { transfer, .. } => *transfer,
+            | Self::Replicate { transfer, .. }
+            | Self::FanOut { transfer, .. } => *transfer,
             Self::Inspect { .. } | Self::Verify { .. } | Self::Power { .. } => Transfer::default(),
         }
     }
 
-    /// The host on which the job works; of a replication the source's.
+    /// The host on which the job works; of a replication the source's, of a fan-out that of its
+    /// subject, unless that is a pair.
     #[must_use]
     pub fn host(&self) -> Option<&HostName> {
         match self {
             Self::Inspect { host } => Some(host),
+            Self::FanOut { subject, .. } => subject.host(),
             Self::Verify { .. } => None,
             _ => self.vm().map(|vm| &vm.host),
         }
@@ -322,6 +353,8 @@ impl JobSpec {
             Self::Replicate { source, .. } => source.to_string(),
             Self::Restore { target, .. } => target.vm.to_string(),
             Self::Verify { point } => point.to_string(),
+            Self::FanOut { subject: Subject::Host(host), .. } => host.to_string(),
+            Self::FanOut { subject, .. } => subject.to_string(),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::fmt;
 
 use croner::Cron;
 use croner::parser::{CronParser, Seconds};
-use jiff::tz::TimeZone;
+use jiff::tz::{self, TimeZone};
 use serde::{Deserialize, Serialize};
 
-use crate::Timestamp;
+use crate::{Timestamp, nearest};
 
 /// The times at which a schedule is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,11 +45,42 @@ pub enum InvalidCalendar {
         reason: String,
     },
     /// There is no such zone.
-    #[error("{0:?} is no IANA time zone; Europe/Berlin and UTC are some")]
+    #[error("{0:?} is no IANA time zone")]
     Zone(String),
     /// The expression names no time at all, 30 February for one.
     #[error("{0:?} is never due")]
     Never(String),
+}
+
+impl InvalidCalendar {
+    /// What the operator can do.
+    #[must_use]
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Expression { .. } => {
+                "Write five fields, minute hour day-of-month month day-of-week, \
+                                        for example `30 2 * * 1-5`, or six with seconds in front."
+                    .into()
+            }
+            Self::Zone(zone) => match meant(zone) {
+                Some(near) => format!("Is `{near}` meant?"),
+                None => "Zones are written as in `Europe/Berlin` or `UTC`.".into(),
+            },
+            Self::Never(_) => "Name a day that its months have.".into(),
+        }
+    }
+}
+
+/// The zone that was most likely meant: a slip in its name, or a city without its continent.
+fn meant(zone: &str) -> Option<String> {
+    let known: Vec<String> = tz::db().available().map(|name| name.as_str().to_owned()).collect();
+    if let Some(near) = nearest(zone, known.iter().map(String::as_str)) {
+        return Some(near.to_owned());
+    }
+    let city = |name: &'_ String| name.rsplit_once('/').map(|(_, city)| city.to_owned());
+    let cities: Vec<String> = known.iter().filter_map(city).collect();
+    let near = nearest(zone, cities.iter().map(String::as_str))?;
+    known.iter().find(|name| city(name).is_some_and(|city| city == near)).cloned()
 }
 
 impl Calendar {
@@ -64,6 +95,14 @@ impl Calendar {
             return Err(InvalidCalendar::Never(expression.to_owned()));
         }
         Ok(Self::Cron { expression: expression.to_owned(), zone: zone.to_owned() })
+    }
+
+    /// The zone in which it is read.
+    #[must_use]
+    pub fn zone(&self) -> TimeZone {
+        let Self::Cron { zone, .. } = self;
+        // A zone that was there when the calendar was made; it is gone when the machine's own data are.
+        TimeZone::get(zone).unwrap_or(TimeZone::UTC)
     }
 
     /// The first time behind `after`; `None` when there is none any more.
