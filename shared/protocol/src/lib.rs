@@ -8,6 +8,8 @@
 //! | [`session`] | what the worker of a claimed job does next |
 //! | [`guard`] | what a host admits for one VM |
 //! | [`upkeep`] | when lapsed leases and lost messages are looked for |
+//! | [`leader`] | whether this scheduler decides what is due |
+//! | [`due`] | which schedules are due, and what becomes of each |
 //!
 //! # Invariants
 //! - At most one job changes a VM at any time: the host guard sees to it alone, whatever happens to
@@ -18,7 +20,9 @@
 //!
 //! Deliberately absent: I/O, clocks, randomness, retry of anything but whole attempts.
 
+pub mod due;
 pub mod guard;
+pub mod leader;
 pub mod session;
 pub mod store;
 pub mod upkeep;
