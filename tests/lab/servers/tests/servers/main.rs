@@ -1,5 +1,6 @@
 //! The servers, as tests use them.
 
+mod deployed;
 mod lifecycle;
 mod network;
 mod traces;
