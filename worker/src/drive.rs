@@ -22,6 +22,7 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 
 use self::store_calls::Answer;
+use crate::children::Children;
 use crate::limits::{LimitBook, Limits};
 use crate::pairs::Pairs;
 use crate::reporter::Reporter;
@@ -266,6 +267,7 @@ impl<'a> Drive<'a> {
             limits: self.limits.clone(),
             spool: self.means.spool.clone(),
             pairs: Pairs::new(Arc::clone(&self.means.backend.catalog)),
+            children: Children::new(self.means.backend.clone()),
             report: self.report.clone(),
         }
     }

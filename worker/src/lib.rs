@@ -16,6 +16,7 @@
 //! Named `KIND/STEP/planned`, `KIND/STEP/midway` and `KIND/STEP/done`; with the feature
 //! `crash-points` a test ends the process there.
 
+mod children;
 mod crash;
 mod drive;
 mod limits;

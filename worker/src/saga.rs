@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::children::Children;
 use crate::limits::Limits;
 use crate::pairs::Pairs;
 use crate::reporter::Reporter;
@@ -63,6 +64,8 @@ pub(crate) struct StepContext {
     pub(crate) spool: Spool,
     /// The pair that gets a new counterpart.
     pub(crate) pairs: Pairs,
+    /// The jobs that this one submits.
+    pub(crate) children: Children,
     /// Log and progress.
     pub(crate) report: Reporter,
 }

@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod fan_out;
 mod ferry;
 mod inspect;
 mod power;
@@ -23,6 +24,7 @@ pub(crate) fn saga_of(spec: &JobSpec, hosts: &Hosts) -> Saga {
         JobSpec::Replicate { transfer, .. } => replicate::saga(transfer.method, hosts),
         JobSpec::Verify { .. } => verify::saga(),
         JobSpec::Power { .. } => power::saga(),
+        JobSpec::FanOut { .. } => fan_out::saga(),
     }
 }
 

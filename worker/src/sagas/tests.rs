@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 
 use drs_model::{
-    FencingToken, Job, JobId, JobSpec, PowerAction, RestoreTarget, StepMark, StepRecord, Timestamp,
-    Transfer, TransferMethod,
+    FencingToken, Job, JobId, JobSpec, PowerAction, RestoreTarget, StepMark, StepRecord, Subject,
+    Timestamp, Transfer, TransferMethod, Work,
 };
 use drs_protocol::session::StepMode;
 
@@ -28,6 +28,11 @@ fn specs(method: TransferMethod) -> Vec<JobSpec> {
         JobSpec::Inspect { host: "dc".parse().expect("a name") },
         JobSpec::Verify { point },
         JobSpec::Power { vm, action: PowerAction::Stop },
+        JobSpec::FanOut {
+            subject: Subject::Host("dc".parse().expect("a name")),
+            work: Work::Backup,
+            transfer,
+        },
         JobSpec::Backup { vm: "dc/web".parse().expect("a VM"), transfer },
         JobSpec::Restore { point, target: target(), transfer },
         JobSpec::Replicate { source: "dc/web".parse().expect("a VM"), target: target(), transfer },
