@@ -20,6 +20,7 @@ mod children;
 mod crash;
 mod drive;
 mod limits;
+mod occupancy;
 mod pairs;
 mod reporter;
 mod saga;
@@ -30,4 +31,4 @@ mod worker;
 
 pub use spool::tidy_spool;
 pub use upkeep::{UpkeepConfig, tidy_vault, upkeep};
-pub use worker::{Worker, WorkerConfig};
+pub use worker::{Until, Worker, WorkerConfig};

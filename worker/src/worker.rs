@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drs_backend::{Backend, BackendError, Delivery};
 use drs_hypervisor::Drivers;
-use drs_model::{Job, JobClass, SignedDuration};
+use drs_model::{Job, JobClass, JobId, SignedDuration};
 use drs_protocol::session::Pace;
 use drs_protocol::store::ClaimAnswer;
 use drs_runtime::{Shutdown, clock};
@@ -14,6 +14,7 @@ use drs_vault::Vault;
 use tokio_util::task::TaskTracker;
 
 use crate::drive::{Drive, Means};
+use crate::occupancy::Occupancy;
 use crate::spool::Spool;
 
 /// How a worker works.
@@ -37,6 +38,29 @@ pub struct WorkerConfig {
     /// What rsync starts as its remote shell, as `PROGRAM rsh ...`. Default `drs`, found as a shell
     /// finds it.
     pub rsh_program: PathBuf,
+    /// When it ends of itself. Default never.
+    pub until: Until,
+}
+
+/// When a worker takes no more jobs although nobody told it to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// Never.
+    Told,
+    /// When no job came and none ran for this long.
+    Idle(Duration),
+    /// When it has driven one job, or when none came for this long. One slot takes jobs of every class.
+    OneJob(Option<Duration>),
+}
+
+impl Until {
+    fn idle(self) -> Option<Duration> {
+        match self {
+            Self::Told => None,
+            Self::Idle(limit) => Some(limit),
+            Self::OneJob(limit) => limit,
+        }
+    }
 }
 
 impl WorkerConfig {
@@ -51,6 +75,7 @@ impl WorkerConfig {
             pace: Pace::default(),
             spool: PathBuf::from("spool"),
             rsh_program: PathBuf::from("drs"),
+            until: Until::Told,
         }
     }
 
@@ -92,22 +117,39 @@ impl Worker {
     }
 
     /// Runs until the shutdown signal: on *drain* it finishes what it has, on *stop* it hands every
-    /// job over within seconds.
-    pub async fn run(self, shutdown: Shutdown) {
+    /// job over within seconds. Ends of itself as [`WorkerConfig::until`] says, by draining `shutdown`.
+    /// Returns the job that it drove last.
+    pub async fn run(self, shutdown: Shutdown) -> Option<JobId> {
         let config = Arc::new(self.config);
+        let occupancy = Arc::new(Occupancy::default());
         let slots = TaskTracker::new();
-        for number in 0..config.slots + config.critical_slots {
-            let classes = if number < config.slots { ALL } else { CRITICAL };
+        let (all, critical) = match config.until {
+            Until::OneJob(_) => (1, 0),
+            Until::Told | Until::Idle(_) => (config.slots, config.critical_slots),
+        };
+        for number in 0..all + critical {
+            let classes = if number < all { ALL } else { CRITICAL };
             let slot = Slot {
                 config: Arc::clone(&config),
                 means: self.means.clone(),
                 classes,
+                occupancy: Arc::clone(&occupancy),
                 shutdown: shutdown.clone(),
             };
             slots.spawn(slot.run());
         }
         slots.close();
-        slots.wait().await;
+        match config.until.idle() {
+            None => slots.wait().await,
+            Some(limit) => tokio::select! {
+                () = slots.wait() => {}
+                () = occupancy.idle_for(limit) => {
+                    shutdown.drain();
+                    slots.wait().await;
+                }
+            },
+        }
+        occupancy.latest()
     }
 }
 
@@ -115,6 +157,7 @@ struct Slot {
     config: Arc<WorkerConfig>,
     means: Means,
     classes: &'static [JobClass],
+    occupancy: Arc<Occupancy>,
     shutdown: Shutdown,
 }
 
@@ -145,6 +188,10 @@ impl Slot {
             .await?;
         match claim {
             ClaimAnswer::Claimed(job) => {
+                if matches!(self.config.until, Until::OneJob(_)) {
+                    self.shutdown.drain();
+                }
+                let _busy = self.occupancy.begins(job.id);
                 let (config, means) = (&self.config, &self.means);
                 let drive = Drive::meet(config, means, *job, delivery, &self.shutdown).await;
                 drive.run().await;

@@ -17,14 +17,6 @@ const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_s
 /// Most bytes of a command's output that are kept: its end.
 const HEARD_BYTES_MAX: usize = 64 * 1024;
 
-/// A detached command is known to the host by its step. A step that was undone and comes again is
-/// another command: it carries the time at which it was planned.
-fn command_name(step: &dyn Step, ctx: &StepContext) -> String {
-    let name = step.plan().name;
-    let planned = ctx.job.steps.iter().find(|entry| entry.step == name);
-    planned.map_or_else(|| name.to_owned(), |entry| format!("{name}.{}", entry.at.as_millisecond()))
-}
-
 /// Starts the command of a detached step, or attaches to it, and follows it to its end. `None` when
 /// the guard did not admit it; the session has its answer then.
 pub(super) async fn run(
@@ -76,7 +68,7 @@ struct Command<'a> {
 impl<'a> Command<'a> {
     fn of(step: &'a dyn Step, ctx: &'a StepContext) -> Result<Self, Fault> {
         let place = ctx.place(step.side())?;
-        let name = command_name(step, ctx);
+        let name = step.plan().name.to_owned();
         let guard = place.driver.guard();
         Ok(Self { guard, grip: place.grip, name, step, ctx, heard: Vec::new(), offset: 0 })
     }
