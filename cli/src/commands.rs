@@ -1,8 +1,10 @@
 //! The commands: each takes what was said on the command line and answers.
 
+mod api;
 mod archive;
 mod backup;
 mod completions;
+mod dead;
 mod host;
 mod init;
 mod job;
@@ -11,21 +13,23 @@ mod point;
 mod power;
 mod replicate;
 mod restore;
+mod scheduler;
 mod serve;
 mod site;
 mod vm;
+mod worker;
 
 use clap::CommandFactory;
-use drs_runtime::{Config, DataDir, LogFormat, telemetry};
 
-use crate::args::{Cli, Command, Globals};
+use crate::args::{Cli, Command};
 use crate::exit::Exit;
 use crate::failure::Outcome;
+use crate::opened::Opened;
 use crate::output::Output;
-use crate::place::{Place, data_dir};
+use crate::place::Place;
 
-/// Runs the command.
-pub(crate) async fn run(cli: Cli, output: Output) -> Outcome<Exit> {
+/// Runs the command. `opened` is there for the commands that work on a data directory.
+pub(crate) async fn run(cli: Cli, output: Output, opened: Option<Opened>) -> Outcome<Exit> {
     let globals = &cli.globals;
     let Some(command) = cli.command else {
         output.text(&Cli::command().render_help().to_string())?;
@@ -35,9 +39,14 @@ pub(crate) async fn run(cli: Cli, output: Output) -> Outcome<Exit> {
         Command::Init { vault } => init::run(globals, output, vault),
         Command::Archive(command) => archive::run(output, command).await,
         Command::Completions { shell } => completions::run(output, shell),
-        Command::Serve => serve::run(open(globals, Log::AsConfigured)?, output).await,
-        other => with_place(open(globals, Log::WhatMatters)?, output, other).await,
+        Command::Serve => serve::run(place(opened)?, output).await,
+        other => with_place(place(opened)?, output, other).await,
     }
+}
+
+fn place(opened: Option<Opened>) -> Outcome<Place> {
+    let missing = || drs_model::Fault::internal("the data directory was not opened");
+    Place::open(opened.ok_or_else(missing)?)
 }
 
 async fn with_place(place: Place, output: Output, command: Command) -> Outcome<Exit> {
@@ -60,23 +69,4 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
             Err(drs_model::Fault::internal("this command needs no data directory").into())
         }
     }
-}
-
-/// How much is logged to standard error.
-enum Log {
-    /// What the configuration says: the process is a server.
-    AsConfigured,
-    /// Warnings alone, and not those of jobs: a person reads the command's own messages there.
-    WhatMatters,
-}
-
-/// Opens the data directory; the configuration is checked before anything else in it.
-fn open(globals: &Globals, log: Log) -> Outcome<Place> {
-    let dir = DataDir::open(&data_dir(globals)?)?;
-    let config = Config::load(&dir.config())?;
-    match log {
-        Log::AsConfigured => telemetry::start(&config.log.level, config.log.format),
-        Log::WhatMatters => telemetry::start("warn,drs_worker::reporter=off", LogFormat::Text),
-    }
-    Place::open(dir, config)
 }

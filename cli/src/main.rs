@@ -6,10 +6,12 @@ mod embedded;
 mod exit;
 mod failure;
 mod find;
+mod opened;
 mod output;
 mod place;
 mod submission;
 mod watch;
+mod watched;
 mod wiring;
 
 use std::process::ExitCode;
@@ -19,7 +21,9 @@ use clap::Parser;
 use args::{Cli, Command};
 use exit::Exit;
 use failure::Outcome;
+use opened::Opened;
 use output::Output;
+use tracing::Instrument;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -34,11 +38,22 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: Output) -> Outcome<Exit> {
+    // Telemetry has a thread of its own: it begins before the runtime and ends after it.
+    let (opened, telemetry) = Opened::of(&cli)?.unzip();
+    let outcome = in_runtime(cli, output, opened);
+    if let Some(telemetry) = telemetry {
+        telemetry.end();
+    }
+    outcome
+}
+
+fn in_runtime(cli: Cli, output: Output, opened: Option<Opened>) -> Outcome<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| drs_model::Fault::internal(format!("no threads: {error}")))?;
-    runtime.block_on(commands::run(cli, output))
+    let span = opened.as_ref().map_or_else(tracing::Span::none, Opened::span);
+    runtime.block_on(commands::run(cli, output, opened).instrument(span))
 }
 
 fn ended(output: Output, outcome: Outcome<Exit>) -> ExitCode {
@@ -55,8 +70,12 @@ fn refused(error: &clap::Error) -> ExitCode {
         let output = Output::new(false);
         return ended(output, output.text(&error.render().to_string()).map(|()| Exit::Success));
     }
-    let words: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = words();
     let output = Output::new(words.iter().any(|word| word == "--json"));
     ended(output, Err(output::usage_failure(error, &args::command_of(&words))))
+}
+
+/// The command line behind the program's name.
+fn words() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
 }

@@ -6,27 +6,32 @@ use std::sync::Arc;
 use drs_backend::Backend;
 use drs_hypervisor::{Driver, Drivers};
 use drs_model::HostName;
+use drs_runtime::telemetry::metrics::Metrics;
 use drs_runtime::{Config, DataDir, environment};
 use drs_vault::Vault;
 
 use crate::args::Globals;
 use crate::failure::{Failure, Outcome};
+use crate::opened::Opened;
 use crate::wiring::{self, CatalogDrivers};
 
 /// The data directory, its configuration and the ports behind it.
 pub(crate) struct Place {
     pub dir: DataDir,
     pub config: Config,
+    /// The figures of this process, when somebody may ask for them.
+    pub metrics: Option<Metrics>,
     pub backend: Backend,
     pub drivers: Arc<dyn Drivers>,
 }
 
 impl Place {
-    /// Opens what `drs init` made. The configuration is checked before anything else is opened.
-    pub(crate) fn open(dir: DataDir, config: Config) -> Outcome<Self> {
+    /// Opens the ports of an opened data directory.
+    pub(crate) fn open(opened: Opened) -> Outcome<Self> {
+        let Opened { dir, config, metrics, .. } = opened;
         let backend = wiring::open_backend(&dir)?;
         let drivers = Arc::new(CatalogDrivers::new(Arc::clone(&backend.catalog), &dir));
-        Ok(Self { dir, config, backend, drivers })
+        Ok(Self { dir, config, metrics, backend, drivers })
     }
 
     /// The vault. Opened when it is needed: without its storage every other command still works.

@@ -8,7 +8,7 @@ use drs_model::{
     Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction, ReplacePolicy,
     RestoreTarget, VmRef,
 };
-use drs_runtime::clock;
+use drs_runtime::{clock, trace};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -66,7 +66,9 @@ pub(crate) async fn run(
             // No worker starts without the vault, whatever the job.
             place.vault()?;
             preflight.await?;
-            let submitted = submit(&place.backend, id, request.spec.clone(), None, clock::now()).await?;
+            let submitted =
+                submit(&place.backend, id, request.spec.clone(), trace::current(), clock::now())
+                    .await?;
             same_request(place, output, submitted.job(), &request).await?;
         }
     }

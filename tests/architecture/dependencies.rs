@@ -40,6 +40,7 @@ const TOP: &[&str] = &["drs", "drs-tests"];
 /// may use them too.
 const OWNERS: &[(&str, &[&str])] = &[
     ("anyhow", &["drs"]),
+    ("axum", &["drs-runtime"]),
     ("blake3", &["drs-vault", "drs-vma"]),
     ("clap", &["drs"]),
     ("clap_complete", &["drs"]),
@@ -49,11 +50,16 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("lapin", &["drs-backend-amqp"]),
     ("lzallright", &["drs-vma"]),
     ("md-5", &["drs-vma"]),
+    ("opentelemetry", &["drs-runtime"]),
+    ("opentelemetry-otlp", &["drs-runtime"]),
+    ("opentelemetry_sdk", &["drs-runtime"]),
+    ("prometheus-client", &["drs-runtime"]),
     ("quick-xml", &["drs-hypervisor"]),
     ("rusqlite", &["drs-backend-sqlite"]),
     ("russh", &["drs-transport"]),
     ("simd-adler32", &["drs-vma"]),
     ("toml", &["drs-runtime"]),
+    ("tracing-opentelemetry", &["drs-runtime"]),
     ("tracing-subscriber", &["drs-runtime"]),
     ("zstd", &["drs-vault", "drs-vma"]),
 ];

@@ -9,12 +9,14 @@ use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::output::Output;
 use crate::place::Place;
+use crate::watched;
 
 pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
     let _lock = place.dir.serve_lock()?;
     let shutdown = Shutdown::new();
     signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing every job over"))
         .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
+    watched::serve(&place, &shutdown).await?;
     let worker = EmbeddedWorker::start(&place, &shutdown).await?;
     let (root, section) = (place.dir.root(), &place.config.worker);
     let document = json!({

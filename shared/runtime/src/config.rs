@@ -11,6 +11,7 @@ mod schema;
 mod tests;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use drs_model::{Fault, FaultCode};
@@ -18,6 +19,8 @@ use drs_model::{Fault, FaultCode};
 pub use cluster::{ClusterSection, Server};
 use schema::Values;
 pub use schema::template;
+
+use crate::environment;
 
 /// The configuration of a `drs` process, valid as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Config {
     pub cluster: Option<ClusterSection>,
     /// `[log]`
     pub log: LogSection,
+    /// `[telemetry]`
+    pub telemetry: TelemetrySection,
 }
 
 /// How jobs are run.
@@ -60,6 +65,17 @@ pub struct LogSection {
     pub level: String,
     /// `format`. Default `text`.
     pub format: LogFormat,
+}
+
+/// Who is told what happens, beside the log.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TelemetrySection {
+    /// `otlp`: where traces go, as OTLP over HTTP: the URL before `/v1/traces`. The environment's
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT` stands over it. Default `None`: nowhere.
+    pub otlp: Option<String>,
+    /// `metrics`: on which address a role answers `/metrics`, `/healthz` and `/readyz`. Default `None`:
+    /// on none.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// How a log line is written.
@@ -140,7 +156,7 @@ impl ConfigError {
 
 impl Config {
     /// Reads and checks a file; a missing one is an empty one. What the environment says of the cluster
-    /// stands over the file.
+    /// and of telemetry stands over the file.
     ///
     /// # Errors
     /// It cannot be read, or it breaks rules: all of them are told.
@@ -152,7 +168,12 @@ impl Config {
         };
         let config = Self::parse(&text)
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
-        Ok(Self { cluster: ClusterSection::completed(config.cluster)?, ..config })
+        let otlp = environment::otlp_endpoint().or(config.telemetry.otlp);
+        Ok(Self {
+            cluster: ClusterSection::completed(config.cluster)?,
+            telemetry: TelemetrySection { otlp, ..config.telemetry },
+            ..config
+        })
     }
 
     /// Checks the text of a file.
@@ -180,6 +201,10 @@ impl Config {
                     Some("json") => LogFormat::Json,
                     _ => LogFormat::Text,
                 },
+            },
+            telemetry: TelemetrySection {
+                otlp: values.text("telemetry", "otlp").map(str::to_owned),
+                metrics: values.text("telemetry", "metrics").and_then(|text| text.parse().ok()),
             },
         }
     }

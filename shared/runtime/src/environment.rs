@@ -9,6 +9,7 @@
 //! | `DRS_AMQP_URL`, `DRS_REDIS_URL`, `DRS_POSTGRES_URL` | the servers of a cluster, in place of `[cluster]` |
 //! | `DRS_AMQP_PASSWORD`, `DRS_REDIS_PASSWORD`, `DRS_POSTGRES_PASSWORD` | their passwords |
 //! | `DRS_LANES` | whose jobs a worker takes, in place of `[cluster] lanes` |
+//! | `OTEL_EXPORTER_OTLP_ENDPOINT` | where traces go, in place of `[telemetry] otlp` |
 //! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
 #![allow(clippy::disallowed_methods)]
 
@@ -24,6 +25,11 @@ pub const DATA_DIR: &str = "DRS_DATA_DIR";
 #[must_use]
 pub fn log_filter() -> Option<String> {
     filled("DRS_LOG").and_then(|value| value.into_string().ok())
+}
+
+/// Where traces go.
+pub(crate) fn otlp_endpoint() -> Option<String> {
+    filled("OTEL_EXPORTER_OTLP_ENDPOINT").and_then(|value| value.into_string().ok())
 }
 
 /// The SSH agent's socket.

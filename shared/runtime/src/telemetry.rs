@@ -1,31 +1,109 @@
-//! Where log lines go: standard error, so that standard output stays what was asked for.
+//! What a process tells of itself: log lines, traces and figures.
+//!
+//! The crates emit `tracing` spans and events and know nothing of who listens. Three listen:
+//! - **log lines** go to standard error, so that standard output stays what was asked for; spans do not
+//!   show in them;
+//! - **spans** go to an OTLP receiver, when one is configured (`spans`). Log lines do not go there: they
+//!   may name a path or a key file, a span's attributes never do;
+//! - **figures** are events with the target `drs::metric`; a role counts them for `/metrics` when an
+//!   address is configured ([`metrics`]). They are no log lines, at whatever level.
+//!
+//! What nobody listens to costs one comparison at its place in the code.
+
+pub mod metrics;
+mod spans;
 
 use std::io::stderr;
 
-use tracing_subscriber::EnvFilter;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::Metadata;
+use tracing_subscriber::filter::{FilterExt, LevelFilter, filter_fn};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry};
 
-use crate::config::LogFormat;
+use crate::config::{LogFormat, TelemetrySection};
 use crate::environment;
+use metrics::Metrics;
 
-/// Starts logging, once for the process. `level` is used unless `DRS_LOG` says otherwise; a filter
-/// in `DRS_LOG` that cannot be understood is told and left aside.
-pub fn start(level: &str, format: LogFormat) {
-    let wanted = environment::log_filter();
-    let filter = wanted.as_deref().map(EnvFilter::try_new);
-    let (filter, refused) = match filter {
+/// What a process is to its observers, and how much it logs.
+#[derive(Debug, Clone)]
+pub struct Voice<'a> {
+    /// `service.name` of its traces: `drs` for a command, `drs-worker`, `drs-scheduler`, ... for a role.
+    pub service: &'static str,
+    /// What is logged, unless `DRS_LOG` says otherwise; a level, or `target=level,...`.
+    pub level: &'a str,
+    /// How a log line is written.
+    pub format: LogFormat,
+}
+
+/// The telemetry of this process, from its start to [`Telemetry::end`].
+#[must_use = "what was not sent yet is lost unless it is ended"]
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<Metrics>,
+}
+
+impl Telemetry {
+    /// Starts logging, traces and figures as configured, once for the process, and before any async
+    /// runtime is entered: the one that sends traces is a thread of its own. Figures are counted when
+    /// the section names an address. What cannot be started is told in the log and left out.
+    pub fn start(voice: &Voice<'_>, section: &TelemetrySection) -> Self {
+        let (filter, refused) = log_filter(voice.level);
+        let traces = section.otlp.as_deref().map(|base| spans::provider(base, voice.service));
+        let (traces, untraced) = match traces.transpose() {
+            Ok(traces) => (traces, None),
+            Err(error) => (None, Some(error)),
+        };
+        let metrics = section.metrics.map(|_| Metrics::new());
+        let started = tracing_subscriber::registry()
+            .with(lines(voice.format, filter))
+            .with(traces.as_ref().map(spans::layer))
+            .with(metrics.as_ref().map(Metrics::layer))
+            .try_init();
+        if let Err(error) = started {
+            tracing::debug!(%error, "logging was started before");
+        }
+        if let Some(error) = refused {
+            tracing::warn!(%error, "DRS_LOG is no log filter and is left aside");
+        }
+        if let Some(error) = untraced {
+            tracing::warn!(%error, "traces go nowhere: their receiver cannot be used");
+        }
+        Self { traces, metrics }
+    }
+
+    /// The figures, when they are counted.
+    #[must_use]
+    pub fn metrics(&self) -> Option<&Metrics> {
+        self.metrics.as_ref()
+    }
+
+    /// Sends what was not sent yet, for 2 s at most. To be called when the async runtime is left.
+    pub fn end(self) {
+        if let Some(traces) = self.traces {
+            spans::end(&traces);
+        }
+    }
+}
+
+/// The filter of log lines, and why what `DRS_LOG` says is none.
+fn log_filter(level: &str) -> (EnvFilter, Option<tracing_subscriber::filter::ParseError>) {
+    match environment::log_filter().as_deref().map(EnvFilter::try_new) {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new(level), Some(error)),
         None => (EnvFilter::new(level), None),
-    };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
-    let started = match format {
-        LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
-    if let Err(error) = started {
-        tracing::debug!(%error, "logging was started before");
     }
-    if let Some(error) = refused {
-        tracing::warn!(%error, "DRS_LOG is no log filter and is left aside");
-    }
+}
+
+fn lines(format: LogFormat, filter: EnvFilter) -> impl Layer<Registry> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_target(false).boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    let is_line =
+        |metadata: &Metadata<'_>| metadata.is_event() && metadata.target() != metrics::TARGET;
+    // The hint keeps the other filter's: what neither lines nor spans want is never looked at.
+    lines.with_filter(filter.and(filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE)))
 }

@@ -1,5 +1,6 @@
 //! Holds a file against the schema and collects every mistake.
 
+use std::net::SocketAddr;
 use std::ops::Range;
 
 use drs_model::nearest;
@@ -131,6 +132,10 @@ fn read(rule: Rule, value: &DeValue<'_>) -> Result<Value, String> {
             })
             .collect::<Result<_, _>>()
             .map(Value::Lanes),
+        (Rule::Socket, DeValue::String(text)) if text.parse::<SocketAddr>().is_ok() => {
+            Ok(Value::Text(text.to_string()))
+        }
+        (Rule::Socket, _) => Err("an IP address and a port, as in \"127.0.0.1:9464\"".into()),
         (Rule::Lanes, _) => Err("a list of names in quotes, as in [\"main\"]".into()),
     }
 }

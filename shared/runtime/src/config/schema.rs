@@ -18,6 +18,8 @@ pub(super) enum Rule {
     Url(&'static [&'static str]),
     /// A list of lanes.
     Lanes,
+    /// An IP address and a port.
+    Socket,
 }
 
 /// One key.
@@ -53,6 +55,8 @@ pub(super) const KEYS: &[Key] = &[
     key("cluster", "lanes", Rule::Lanes),
     key("log", "level", Rule::OneOf(&["error", "warn", "info", "debug", "trace"])),
     key("log", "format", Rule::OneOf(&["text", "json"])),
+    key("telemetry", "otlp", Rule::Url(&["http://", "https://"])),
+    key("telemetry", "metrics", Rule::Socket),
 ];
 
 /// The file that `drs init` writes: every key with its default, commented out, but for the vault's
@@ -101,6 +105,12 @@ pub(super) const TEMPLATE: &str = "\
 # error, warn, info, debug or trace; and text or json.
 #level = \"info\"
 #format = \"text\"
+
+[telemetry]
+# Where traces go (OTLP over HTTP), and where a server answers /metrics, /healthz and /readyz; without
+# them: nowhere.
+#otlp = \"http://collector.example:4318\"
+#metrics = \"127.0.0.1:9464\"
 ";
 
 /// A value that keeps its rule.

@@ -31,7 +31,15 @@ fn the_template_names_every_key_and_its_values_are_valid() {
     let cluster = config.cluster.as_ref().expect("a cluster");
     assert_eq!(cluster.amqp.url, "amqps://drs@rabbitmq.example/drs");
     assert_eq!(cluster.lanes, [drs_model::Lane::default()]);
-    assert_eq!(Config { vault: defaults.vault.clone(), cluster: None, ..config }, defaults);
+    assert_eq!(
+        Config {
+            vault: defaults.vault.clone(),
+            cluster: None,
+            telemetry: defaults.telemetry.clone(),
+            ..config
+        },
+        defaults
+    );
 }
 
 #[test]
