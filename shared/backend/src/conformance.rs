@@ -16,6 +16,7 @@ mod catalog;
 mod dice;
 mod dispatch;
 mod events;
+mod history;
 mod job_store;
 mod reference;
 
@@ -82,11 +83,13 @@ pub enum Port {
     Catalog,
     /// [`crate::Events`]
     Events,
+    /// [`crate::History`]
+    History,
 }
 
 impl Port {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Store, Self::Dispatch, Self::Catalog, Self::Events];
+    /// Those that are there embedded, too.
+    pub const EMBEDDED: [Self; 4] = [Self::Store, Self::Dispatch, Self::Catalog, Self::Events];
 
     fn checks(self) -> (&'static str, &'static [Check]) {
         match self {
@@ -94,6 +97,7 @@ impl Port {
             Self::Dispatch => ("dispatch", dispatch::CHECKS),
             Self::Catalog => ("catalog", catalog::CHECKS),
             Self::Events => ("events", events::CHECKS),
+            Self::History => ("history", history::CHECKS),
         }
     }
 }

@@ -1,0 +1,180 @@
+//! Which server, and how to get in.
+
+use std::path::PathBuf;
+
+use drs_backend::BackendError;
+use drs_model::Secret;
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
+
+use crate::database::CONNECT_WITHIN;
+
+/// What every connection asks of the server: no statement of ours takes 10 s unless something is wrong.
+const OPTIONS: &str = "-c statement_timeout=10s";
+
+const FORM: &str = "Write it as postgres://USER@HOST/DATABASE?sslmode=MODE.";
+
+/// Which server, and how to get in.
+#[derive(Debug, Clone)]
+pub struct PostgresConfig {
+    /// `postgres://USER@HOST:PORT/DATABASE?sslmode=MODE`, without a password. Several hosts may stand there,
+    /// parted by commas; `target_session_attrs=read-write` then takes the one that can be written. A socket
+    /// is named by its folder: `postgres:///DATABASE?host=/run/postgresql&user=USER`.
+    ///
+    /// | `sslmode` | meaning |
+    /// |---|---|
+    /// | `disable` | in the clear |
+    /// | `prefer` | encrypted when the server can; the default |
+    /// | `require`, `verify-full` | encrypted or not at all |
+    ///
+    /// Whenever a connection is encrypted the server's certificate is verified with its name, which is
+    /// stricter than the meaning that `psql` gives to the first words.
+    pub url: String,
+    /// The user's password; `None` when the server asks for none.
+    pub password: Option<Secret>,
+    /// PEM file with the authorities whose certificates are trusted. Those of the machine when `None`.
+    pub ca_file: Option<PathBuf>,
+    /// Most connections of this process. Default [`PostgresConfig::CONNECTIONS_MAX`].
+    pub connections_max: usize,
+}
+
+impl PostgresConfig {
+    /// Default of [`PostgresConfig::connections_max`].
+    pub const CONNECTIONS_MAX: usize = 8;
+
+    /// A server with every default.
+    #[must_use]
+    pub fn new(url: impl Into<String>) -> Self {
+        let connections_max = Self::CONNECTIONS_MAX;
+        Self { url: url.into(), password: None, ca_file: None, connections_max }
+    }
+
+    /// The configuration as the driver takes it.
+    pub(crate) fn parsed(&self) -> Result<Config, BackendError> {
+        let Some((_, rest)) = self.url.split_once("://").filter(|(scheme, _)| is_postgres(scheme))
+        else {
+            return Err(invalid("its URL does not begin with postgres://", FORM));
+        };
+        // Before anything else reads it: a message about its parts could show a part of the password.
+        if holds_password(rest) {
+            return Err(invalid(
+                "its URL holds a password",
+                "Take the password out of the URL and configure it apart.",
+            ));
+        }
+        let url = self.url.replace("sslmode=verify-full", "sslmode=require");
+        let mut config: Config = url
+            .parse()
+            .map_err(|error: tokio_postgres::Error| invalid(crate::failure::chain(&error), FORM))?;
+        if let Some(password) = &self.password {
+            config.password(password.reveal());
+        }
+        if config.get_application_name().is_none() {
+            config.application_name("drs");
+        }
+        if config.get_options().is_none() {
+            config.options(OPTIONS);
+        }
+        config.connect_timeout(CONNECT_WITHIN);
+        Ok(config)
+    }
+}
+
+fn is_postgres(scheme: &str) -> bool {
+    matches!(scheme, "postgres" | "postgresql")
+}
+
+fn holds_password(rest: &str) -> bool {
+    let user = rest.rsplit_once('@').map_or("", |(user, _)| user);
+    user.contains(':') || rest.contains("password=")
+}
+
+fn invalid(reason: impl Into<String>, remedy: &str) -> BackendError {
+    BackendError::Refused {
+        what: "PostgreSQL".into(),
+        reason: reason.into(),
+        remedy: remedy.into(),
+    }
+}
+
+/// The server as operators know it: `PostgreSQL at HOST:PORT/DATABASE`.
+pub(crate) fn named(config: &Config) -> String {
+    let ports = config.get_ports();
+    let hosts: Vec<String> = config
+        .get_hosts()
+        .iter()
+        .enumerate()
+        .map(|(i, host)| {
+            let port = ports.get(i).or(ports.first()).copied().unwrap_or(5432);
+            match host {
+                Host::Tcp(name) => format!("{name}:{port}"),
+                Host::Unix(folder) => format!("{}:{port}", folder.display()),
+            }
+        })
+        .collect();
+    let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
+    format!("PostgreSQL at {}/{database}", hosts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(url: &str) -> Result<Config, BackendError> {
+        PostgresConfig::new(url).parsed()
+    }
+
+    #[test]
+    fn a_server_is_named_by_host_port_and_database() {
+        for (url, name) in [
+            ("postgres://drs@db.example/main", "PostgreSQL at db.example:5432/main"),
+            ("postgresql://drs@a:1,b:2/main", "PostgreSQL at a:1,b:2/main"),
+            ("postgres://drs@db:1?sslmode=verify-full", "PostgreSQL at db:1/drs"),
+            ("postgres:///main?host=/run/pg&user=drs", "PostgreSQL at /run/pg:5432/main"),
+        ] {
+            let named = parsed(url).map(|config| named(&config));
+            assert_eq!(named.ok().as_deref(), Some(name), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_url_with_a_password_is_refused_and_not_repeated() {
+        for url in [
+            "postgres://drs:hunter2@db/main",
+            "postgres://drs:hunter2/?#@db/main",
+            "postgres://drs:@hunter2@db/main",
+            "postgres://drs@db/main?password=hunter2",
+        ] {
+            let error = parsed(url).expect_err(url);
+            assert_eq!(
+                error.to_string(),
+                "PostgreSQL cannot be used: its URL holds a password",
+                "{url}"
+            );
+            assert!(error.fault().remedy.contains("configure it apart"), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_refused_with_the_form() {
+        for (url, reason) in [
+            ("", "does not begin with postgres://"),
+            ("host=db user=drs", "does not begin with postgres://"),
+            ("mysql://drs@db/main", "does not begin with postgres://"),
+            ("postgres://drs@db:port/main", "port"),
+            ("postgres://drs@db/main?sslmode=verify-ca", "sslmode"),
+            ("postgres://drs@db/main?colour=red", "colour"),
+        ] {
+            let error = parsed(url).expect_err(url);
+            assert!(error.to_string().contains(reason), "{url}: {error}");
+            assert_eq!(error.fault().remedy, FORM, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_printed() {
+        let password = Some(Secret::new("hunter2"));
+        let config = PostgresConfig { password, ..PostgresConfig::new("postgres://drs@db/main") };
+        assert!(!format!("{config:?} {:?}", config.parsed()).contains("hunter2"));
+    }
+}

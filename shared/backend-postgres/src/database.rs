@@ -1,0 +1,150 @@
+//! Connections, and the one way to ask something over them.
+
+use std::time::Duration;
+
+use deadpool_postgres::{
+    Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+};
+use drs_backend::BackendError;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+use tokio_postgres::Row;
+use tokio_postgres::types::{Json, ToSql};
+
+use crate::config::{PostgresConfig, named};
+use crate::failure::{Failure, unavailable, unconnected};
+use crate::{schema, tls};
+
+/// For a new connection, from the first packet to the server's welcome.
+pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+/// For a connection of the pool to become free.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
+/// For a connection of the pool to show that it is alive.
+const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+/// For an answer: a little longer than the server allows a statement.
+const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+/// For the migrations together.
+const MIGRATED_WITHIN: Duration = Duration::from_secs(300);
+
+/// The values of a statement.
+pub(crate) type Values<'a> = [&'a (dyn ToSql + Sync)];
+
+/// What a change did.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is made.
+    Made,
+    /// There was no row to change, or one of that name where a new one was to come.
+    Nothing,
+    /// Nothing was changed: it would have broken this foreign key.
+    Breaks(String),
+}
+
+pub(crate) struct Database {
+    pool: Pool,
+    what: String,
+}
+
+impl Database {
+    /// Connects when it is first asked.
+    pub(crate) fn open(config: &PostgresConfig) -> Result<Self, BackendError> {
+        let parsed = config.parsed()?;
+        let what = named(&parsed);
+        let tls = tls::verifier(config.ca_file.as_deref(), &what)?;
+        let manager = Manager::from_config(
+            parsed,
+            tls,
+            ManagerConfig { recycling_method: RecyclingMethod::Verified },
+        );
+        let pool = Pool::builder(manager)
+            .max_size(config.connections_max.max(1))
+            .runtime(Runtime::Tokio1)
+            .timeouts(Timeouts {
+                wait: Some(FREE_WITHIN),
+                create: Some(CONNECT_WITHIN),
+                recycle: Some(ALIVE_WITHIN),
+            })
+            .build()
+            .map_err(|error| unavailable(&what, error.to_string()))?;
+        Ok(Self { pool, what })
+    }
+
+    pub(crate) async fn migrate(&self, migrations: &[&str]) -> Result<(), BackendError> {
+        let mut client = self.client().await?;
+        let migrated = schema::migrate(&mut client, migrations, &self.what);
+        match timeout(MIGRATED_WITHIN, migrated).await {
+            Ok(migrated) => migrated.map_err(|failure| failure.told(&self.what)),
+            Err(_) => Err(self.silent(client, MIGRATED_WITHIN)),
+        }
+    }
+
+    /// A connection that was alive just now.
+    async fn client(&self) -> Result<Client, BackendError> {
+        self.pool.get().await.map_err(|error| unconnected(&error, &self.what))
+    }
+
+    /// Why there is no answer. The connection is given up: nobody knows what comes over it next.
+    fn silent(&self, client: Client, waited: Duration) -> BackendError {
+        drop(Object::take(client));
+        unavailable(&self.what, format!("no answer for {} s", waited.as_secs()))
+    }
+
+    async fn ask(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>, Failure> {
+        let client = self.client().await?;
+        let answer = async {
+            let statement = client.prepare_cached(sql).await?;
+            client.query(&statement, values).await
+        };
+        let answered = timeout(ANSWER_WITHIN, answer).await;
+        match answered {
+            Ok(rows) => Ok(rows?),
+            Err(_) => Err(self.silent(client, ANSWER_WITHIN).into()),
+        }
+    }
+
+    /// What a query finds.
+    pub(crate) async fn rows(
+        &self,
+        sql: &str,
+        values: &Values<'_>,
+    ) -> Result<Vec<Row>, BackendError> {
+        self.ask(sql, values).await.map_err(|failure| failure.told(&self.what))
+    }
+
+    /// The first column of every row that a query finds.
+    pub(crate) async fn records<T: DeserializeOwned>(
+        &self,
+        sql: &str,
+        values: &Values<'_>,
+    ) -> Result<Vec<T>, BackendError> {
+        let rows = self.rows(sql, values).await?;
+        rows.iter().map(|row| self.record(row)).collect()
+    }
+
+    /// The record in the first column of a row.
+    pub(crate) fn record<T: DeserializeOwned>(&self, row: &Row) -> Result<T, BackendError> {
+        let read = row.try_get(0).map(|Json(record)| record);
+        read.map_err(|error| self.damaged(&error))
+    }
+
+    /// A stored value that does not read back.
+    pub(crate) fn damaged(&self, error: &tokio_postgres::Error) -> BackendError {
+        BackendError::Damaged { what: self.what.clone(), reason: crate::failure::chain(error) }
+    }
+
+    /// Runs a statement that returns the rows that it changed.
+    pub(crate) async fn change(
+        &self,
+        sql: &str,
+        values: &Values<'_>,
+    ) -> Result<Change, BackendError> {
+        match self.ask(sql, values).await {
+            Ok(rows) if rows.is_empty() => Ok(Change::Nothing),
+            Ok(_) => Ok(Change::Made),
+            Err(failure) => match failure.broken_key() {
+                Some(key) => Ok(Change::Breaks(key.to_owned())),
+                None => Err(failure.told(&self.what)),
+            },
+        }
+    }
+}
