@@ -52,6 +52,14 @@ pub fn default_data_dir() -> Option<PathBuf> {
         .map(|share| share.join("drs"))
 }
 
+/// What this machine calls itself.
+#[must_use]
+pub fn machine_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+}
+
 /// The URL of a server of the cluster: `AMQP`, `REDIS` or `POSTGRES`.
 pub(crate) fn server_url(name: &str) -> Option<String> {
     filled(&format!("DRS_{name}_URL")).and_then(|value| value.into_string().ok())

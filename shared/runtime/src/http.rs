@@ -110,3 +110,52 @@ async fn readiness(ready: impl Future<Output = Vec<String>>, shutdown: &Shutdown
     let text: String = missing.iter().map(|what| format!("{what}\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// Status and body.
+    async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(address).await.expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: drs\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        (status.expect("a status"), body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_role_tells_figures_and_whether_it_is_ready() {
+        let (shutdown, up) = (Shutdown::new(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&up);
+        let ready = move || {
+            let up = asked.load(Ordering::Relaxed);
+            async move { if up { vec![] } else { vec!["job store: it is down".to_owned()] } }
+        };
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let served = serve(any, Metrics::new(), ready, shutdown.clone()).await.expect("it serves");
+        let at = served.address;
+        let (status, figures) = get(at, "/metrics").await;
+        assert!(status == 200 && figures.contains("drs_jobs_running{} 0"), "{status} {figures}");
+        assert_eq!(get(at, "/healthz").await, (200, "ok\n".into()));
+        assert_eq!(get(at, "/readyz").await, (503, "job store: it is down\n".into()));
+        up.store(true, Ordering::Relaxed);
+        assert_eq!(get(at, "/readyz").await, (200, "ready\n".into()));
+        shutdown.drain();
+        assert_eq!(get(at, "/readyz").await, (503, "takes no new jobs\n".into()));
+        assert_eq!(get(at, "/").await.0, 404);
+        let taken = serve(at, Metrics::new(), async || Vec::new(), Shutdown::new()).await;
+        assert!(taken.is_err_and(|error| error.to_string().contains(&at.to_string())));
+        shutdown.stop();
+        served.task.await.expect("it ends");
+    }
+}
