@@ -4,7 +4,8 @@
 //! simulated hypervisor runs this one. Rules, in the order in which they are checked:
 //!
 //! 1. **Fence**: a request with a smaller token than the VM has seen is `Stale`.
-//! 2. **Exit record**: a command that ended is never started again; its end is told.
+//! 2. **Exit record**: a command that ended is never started again; its end is told. One that was
+//!    cancelled is started again only by a newer claim than the one that cancelled it.
 //! 3. **Holder**: the VM is held by one job; another job is `Busy`, the same command `Attached`, and
 //!    an older hold of the same job gives way.
 //! 4. **Admit**: the fence is raised and the request runs. `Busy` does not raise it.
@@ -47,6 +48,9 @@ pub struct Command {
     pub boot: u64,
     /// How it ended, once it has.
     pub exit: Option<GuardExit>,
+    /// The newest claim that cancelled it, or took back what it had done.
+    #[serde(default)]
+    pub cancelled: Option<FencingToken>,
 }
 
 /// What reaches the guard.
@@ -58,7 +62,7 @@ pub enum GuardEvent<'a> {
     Start(&'a Grip, &'a str),
     /// Run a short command, or serve one: only the fence counts.
     Admit(&'a Grip),
-    /// End a detached command and leave a tombstone.
+    /// End a detached command and leave a tombstone, whether it runs, has ended or was never started.
     Cancel(&'a Grip, &'a str),
 }
 
@@ -100,7 +104,10 @@ impl VmGuard {
 
     fn start(&mut self, boot: u64, grip: &Grip, step: &str) -> GuardAnswer {
         let known = self.commands.get(&key(grip.job, step));
-        if let Some(exit) = known.and_then(|command| command.exit) {
+        let again = known.is_some_and(|c| c.cancelled.is_some_and(|under| under < grip.fence));
+        if let Some(exit) = known.and_then(|command| command.exit)
+            && !again
+        {
             return GuardAnswer::Exit(exit);
         }
         match &self.holder {
@@ -110,7 +117,8 @@ impl VmGuard {
             Some(_) | None => {}
         }
         let starts = known.map_or(0, |command| command.starts) + 1;
-        self.commands.insert(key(grip.job, step), Command { starts, boot, exit: None });
+        let command = Command { starts, boot, exit: None, cancelled: None };
+        self.commands.insert(key(grip.job, step), command);
         self.holder =
             Some(Holder { job: grip.job, fence: grip.fence, step: Some(step.to_owned()) });
         GuardAnswer::Started
@@ -121,12 +129,14 @@ impl VmGuard {
             starts: 0,
             boot,
             exit: None,
+            cancelled: None,
         });
-        let exit = *command.exit.get_or_insert(GuardExit::Cancelled);
+        command.exit = Some(GuardExit::Cancelled);
+        command.cancelled = Some(grip.fence);
         if self.holds(grip.job, Some(step)) {
             self.holder = None;
         }
-        GuardAnswer::Exit(exit)
+        GuardAnswer::Exit(GuardExit::Cancelled)
     }
 
     /// A hold ended: released, or its channel closed. An older hold that gave way changes nothing.
@@ -215,6 +225,21 @@ mod tests {
         assert_eq!(guard.step(1, &GuardEvent::Cancel(&a, "check")), cancelled);
         assert_eq!(guard.step(1, &GuardEvent::Start(&a, "check")), cancelled);
         assert!(guard.holder.is_none());
+    }
+
+    #[test]
+    fn what_was_cancelled_or_taken_back_is_started_again_by_a_newer_claim_only() {
+        let mut guard = VmGuard::default();
+        let (old, new) = (grip("a", 1), grip("a", 2));
+        assert_eq!(guard.step(1, &GuardEvent::Start(&old, "dump")), GuardAnswer::Started);
+        guard.command_ended(old.job, "dump", Some(GuardExit::Code(0)));
+        let cancelled = GuardAnswer::Exit(GuardExit::Cancelled);
+        assert_eq!(guard.step(1, &GuardEvent::Cancel(&old, "dump")), cancelled);
+        assert_eq!(guard.step(1, &GuardEvent::Start(&old, "dump")), cancelled);
+        assert_eq!(guard.step(1, &GuardEvent::Start(&new, "dump")), GuardAnswer::Started);
+        guard.command_ended(old.job, "dump", Some(GuardExit::Code(0)));
+        let done = GuardAnswer::Exit(GuardExit::Code(0));
+        assert_eq!(guard.step(1, &GuardEvent::Start(&grip("a", 3), "dump")), done);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 #   vm/VM/fence     newest admitted fencing token
 #   vm/VM/holder    last owner of the lock: JOB FENCE STEP PID [ended]; the STEP of a hold is +hold
 #   vm/VM/serve.PID a served command and its token; locked while it lives
-#   job/JOB/STEP/   a detached command: boot, log, starts (one line each), exit (CODE | cancelled)
+#   job/JOB/STEP/   a detached command: boot, log, starts (one line each), exit (CODE | cancelled FENCE)
 #   journal/VM      MILLISECONDS JOB STEP FENCE begin|end, one line each
 #   reserve         space that is given up when a record must be written on a full disk
 #
@@ -238,6 +238,7 @@ start() {
     settle
     raise
     mkdir -p "$record" || fail "cannot write $record"
+    if [ -f "$record/exit" ]; then rm -f "$record/log" "$record/exit"; fi
     put "$record/boot" "$this_boot"
     # Returns when the runner has told its process id and closed the pipe.
     pid=$(setsid sh -c "$load" drs-guard "$guard" runner "$job" "$fence" "$vm" "$step" "$@" \
@@ -245,10 +246,15 @@ start() {
     case $pid in '' | *[!0-9]*) fail "the command could not be started: $pid" ;; esac
     answer STARTED
 }
+# How the command ended, and under which token when it was cancelled.
+ending() { read -r end under <"$record/exit"; }
+# What was cancelled may be started again, by a newer claim than the one that cancelled it.
 tell_end() {
     [ -f "$record/exit" ] || return
+    ending
+    [ -z "$under" ] || [ "$fence" -le "$under" ] || return
     raise
-    answer EXIT "$(cat "$record/exit")"
+    answer EXIT "$end"
 }
 runner() {
     trap : TERM HUP INT PIPE
@@ -268,7 +274,10 @@ status() {
         if holds "$step" && ! flock -n -s "$dir/lock" true; then answer RUNNING; fi
     fi
     # It may have ended between the two looks.
-    if [ -f "$record/exit" ]; then answer EXIT "$(cat "$record/exit")"; fi
+    if [ -f "$record/exit" ]; then
+        ending
+        answer EXIT "$end"
+    fi
     [ -f "$record/boot" ] || answer UNKNOWN
     [ "$(cat "$record/boot")" = "$this_boot" ] || answer REBOOTED
     answer VANISHED
@@ -284,7 +293,8 @@ cancel() {
     gate
     admit
     raise
-    mkdir -p "$record" && somehow remember cancelled || fail "cannot write $record"
+    mkdir -p "$record" || fail "cannot write $record"
+    put "$record/exit" "cancelled $fence"
     exec 9>>"$dir/lock"
     holder
     if holds "$step" && ! flock -n 9; then
@@ -293,7 +303,7 @@ cancel() {
         await 50 || fail "process group $h_pid does not end"
         settle
     fi
-    answer EXIT "$(cat "$record/exit")"
+    answer EXIT cancelled
 }
 
 # run LIMIT_SECONDS COMMAND...: with the gate in hand until it ends.

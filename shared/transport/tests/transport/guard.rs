@@ -263,12 +263,21 @@ async fn a_cancelled_command_ends_with_all_it_started_and_never_starts_late() {
     assert_eq!(host.noted("ran"), 0);
     assert_eq!(host.record(&c, "starts"), "");
 
-    // What ended by itself is not cancelled any more.
+    // What ended by itself is cancelled all the same: what it did is taken back.
     let d = grip("d", 4);
-    assert_eq!(host.start(&d, &sh("exit 9")).await, GuardAnswer::Started);
-    host.until(&d, GuardStatus::Exit(exit(9))).await;
-    let ended = GuardAnswer::Exit(exit(9));
-    assert_eq!(host.guard.cancel(&d, STEP).await.expect("an answer"), ended);
+    assert_eq!(host.start(&d, &sh("echo one; exit 0")).await, GuardAnswer::Started);
+    host.until(&d, GuardStatus::Exit(exit(0))).await;
+    assert_eq!(host.guard.cancel(&d, STEP).await.expect("an answer"), cancelled);
+    assert_eq!(host.start(&d, &host.note("ran")).await, cancelled);
+
+    // A newer claim starts it again, and hears nothing of the time before.
+    let newer = grip("d", 5);
+    assert_eq!(host.start(&newer, &sh("echo two; exit 9")).await, GuardAnswer::Started);
+    host.until(&newer, GuardStatus::Exit(exit(9))).await;
+    assert_eq!(host.record(&newer, "log"), "two\n");
+    assert_eq!(host.record(&newer, "starts").lines().count(), 2);
+    assert_eq!(host.start(&grip("d", 6), &host.note("ran")).await, GuardAnswer::Exit(exit(9)));
+    assert_eq!(host.noted("ran"), 0);
 }
 
 #[tokio::test]
