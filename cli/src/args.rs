@@ -3,6 +3,7 @@
 pub(crate) mod archive;
 pub(crate) mod catalog;
 pub(crate) mod jobs;
+pub(crate) mod roles;
 pub(crate) mod values;
 
 #[cfg(test)]
@@ -106,6 +107,19 @@ pub(crate) enum Command {
     /// seconds; it goes on when `drs serve` or the next command that runs jobs starts.
     #[command(after_help = "Example:\n  drs serve")]
     Serve,
+    Worker(roles::WorkerArgs),
+    /// Decide what is due, and look after jobs that nobody drives (a cluster's scheduler)
+    ///
+    /// Run two or three: one leads, the others take over within seconds. Which of them fires a schedule makes
+    /// no difference, and that two do it at one time none either.
+    #[command(after_help = "Example:\n  drs scheduler")]
+    Scheduler,
+    /// Serve health and figures for now; the REST API is to come (a cluster's front door)
+    #[command(after_help = "Example:\n  drs api")]
+    Api,
+    /// Messages that no worker could take (in a cluster)
+    #[command(subcommand, arg_required_else_help = true)]
+    Dead(roles::DeadCommand),
     /// Hypervisor hosts
     #[command(subcommand, arg_required_else_help = true)]
     Host(catalog::HostCommand),

@@ -13,7 +13,6 @@ mod point;
 mod power;
 mod replicate;
 mod restore;
-mod scheduler;
 mod serve;
 mod site;
 mod vm;
@@ -39,14 +38,16 @@ pub(crate) async fn run(cli: Cli, output: Output, opened: Option<Opened>) -> Out
         Command::Init { vault } => init::run(globals, output, vault),
         Command::Archive(command) => archive::run(output, command).await,
         Command::Completions { shell } => completions::run(output, shell),
-        Command::Serve => serve::run(place(opened)?, output).await,
-        other => with_place(place(opened)?, output, other).await,
+        Command::Serve => serve::run(place(opened).await?, output).await,
+        Command::Worker(args) => worker::run(place(opened).await?, output, args).await,
+        Command::Api => api::run(place(opened).await?, output).await,
+        other => with_place(place(opened).await?, output, other).await,
     }
 }
 
-fn place(opened: Option<Opened>) -> Outcome<Place> {
+async fn place(opened: Option<Opened>) -> Outcome<Place> {
     let missing = || drs_model::Fault::internal("the data directory was not opened");
-    Place::open(opened.ok_or_else(missing)?)
+    Place::open(opened.ok_or_else(missing)?).await
 }
 
 async fn with_place(place: Place, output: Output, command: Command) -> Outcome<Exit> {
@@ -61,8 +62,12 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
         Command::Point(command) => point::run(&place, output, command).await,
         Command::Job(command) => job::run(&place, output, command).await,
         Command::Power(command) => power::run(&place, output, command).await,
+        Command::Dead(command) => dead::run(&place, output, command).await,
         Command::Init { .. }
         | Command::Serve
+        | Command::Worker(_)
+        | Command::Scheduler
+        | Command::Api
         | Command::Archive(_)
         | Command::Rsh(_)
         | Command::Completions { .. } => {

@@ -35,10 +35,17 @@ impl EmbeddedWorker {
         bury(&place.backend, &place.dir).await?;
         tidy_vault(&place.backend, vault.as_ref()).await;
         tidy_spool(&place.backend, &place.dir.spool()).await;
-        let worker =
-            Worker::new(config(place, &name)?, place.backend.clone(), place.drivers.clone(), vault);
+        let worker = Worker::new(
+            worker_config(place, &name)?,
+            place.backend.clone(),
+            place.drivers.clone(),
+            vault,
+        );
+        let until = shutdown.clone();
         let tasks = vec![
-            tokio::spawn(worker.run(shutdown.clone())),
+            tokio::spawn(async move {
+                worker.run(until).await;
+            }),
             tokio::spawn(upkeep(place.backend.clone(), UpkeepConfig::default(), shutdown.clone())),
             tokio::spawn(undertaker(place.backend.clone(), place.dir.clone(), shutdown.clone())),
         ];
@@ -66,7 +73,8 @@ impl EmbeddedWorker {
     }
 }
 
-fn config(place: &Place, name: &str) -> Outcome<WorkerConfig> {
+/// The worker that the configuration asks for.
+pub(crate) fn worker_config(place: &Place, name: &str) -> Outcome<WorkerConfig> {
     let section = &place.config.worker;
     let lease = SignedDuration::from_secs(i64::from(section.lease_seconds));
     let mut config = WorkerConfig::named(name).with_lease(lease);

@@ -18,12 +18,13 @@ pub(crate) enum Exit {
     DataDir,
     PointDamaged,
     NoSpace,
+    NothingDone,
     Interrupted,
 }
 
 impl Exit {
     /// Every exit, by code.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Success,
         Self::Internal,
         Self::Usage,
@@ -37,6 +38,7 @@ impl Exit {
         Self::DataDir,
         Self::PointDamaged,
         Self::NoSpace,
+        Self::NothingDone,
         Self::Interrupted,
     ];
 
@@ -56,6 +58,7 @@ impl Exit {
             Self::DataDir => (10, "the data directory or the vault is missing, newer or unusable"),
             Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
             Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
+            Self::NothingDone => (75, "no job came in time, or it waits for its next attempt"),
             Self::Interrupted => (130, "interrupted; an unfinished job goes on later"),
         }
     }
@@ -118,7 +121,7 @@ mod tests {
     #[test]
     fn the_codes_are_the_documented_ones() {
         let codes: Vec<u8> = Exit::ALL.iter().map(|exit| exit.code()).collect();
-        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 130]);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 75, 130]);
     }
 
     #[test]

@@ -12,12 +12,12 @@ use crate::output::view::why_unreadable;
 /// The job of that id. The beginning of an id is looked for among the newest 1000 jobs.
 pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
     if let Ok(id) = id.as_str().parse::<JobId>()
-        && let Some(job) = backend.store.get(id).await?
+        && let Some(job) = backend.job(id).await?
     {
         return Ok(job);
     }
     let newest = JobFilter { limit: JobFilter::LIMIT_MAX, ..JobFilter::default() };
-    let jobs = backend.store.list(&newest).await?;
+    let jobs = backend.jobs(&newest).await?;
     let fitting = jobs.into_iter().filter(|job| id.fits(&job.id));
     the_one(id, fitting, FaultCode::JobNotFound, "job", "drs job list")
 }

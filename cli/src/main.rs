@@ -1,6 +1,7 @@
 //! The `drs` command: reads the command line, wires the adapters, and shows what became of it.
 
 mod args;
+mod cluster;
 mod commands;
 mod embedded;
 mod exit;

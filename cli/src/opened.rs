@@ -31,6 +31,9 @@ impl Opened {
                 | Command::Completions { .. },
             ) => return Ok(None),
             Some(Command::Serve) => Some("drs-serve"),
+            Some(Command::Worker(_)) => Some("drs-worker"),
+            Some(Command::Scheduler) => Some("drs-scheduler"),
+            Some(Command::Api) => Some("drs-api"),
             Some(_) => None,
         };
         let dir = DataDir::open(&data_dir(&cli.globals)?)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use drs_backend::Backend;
 use drs_hypervisor::{Driver, Drivers};
-use drs_model::HostName;
+use drs_model::{HostName, Job, JobId};
 use drs_runtime::telemetry::metrics::Metrics;
 use drs_runtime::{Config, DataDir, environment};
 use drs_vault::Vault;
@@ -13,7 +13,9 @@ use drs_vault::Vault;
 use crate::args::Globals;
 use crate::failure::{Failure, Outcome};
 use crate::opened::Opened;
+use crate::output::Output;
 use crate::wiring::{self, CatalogDrivers};
+use crate::{cluster, embedded};
 
 /// The data directory, its configuration and the ports behind it.
 pub(crate) struct Place {
@@ -27,11 +29,28 @@ pub(crate) struct Place {
 
 impl Place {
     /// Opens the ports of an opened data directory.
-    pub(crate) fn open(opened: Opened) -> Outcome<Self> {
+    pub(crate) async fn open(opened: Opened) -> Outcome<Self> {
         let Opened { dir, config, metrics, .. } = opened;
-        let backend = wiring::open_backend(&dir)?;
+        let backend = match &config.cluster {
+            None => wiring::open_backend(&dir)?,
+            Some(_) => return Err(Failure::invalid("no cluster yet", "Wait.")),
+        };
         let drivers = Arc::new(CatalogDrivers::new(Arc::clone(&backend.catalog), &dir));
         Ok(Self { dir, config, metrics, backend, drivers })
+    }
+
+    /// Whether other processes run the jobs that this one submits.
+    pub(crate) fn is_served(&self) -> Outcome<bool> {
+        Ok(self.config.cluster.is_some() || self.dir.is_served()?)
+    }
+
+    /// Sees a job through to its end. `None` when the user interrupted; the job then goes on elsewhere or
+    /// later.
+    pub(crate) async fn see_through(&self, output: Output, id: JobId) -> Outcome<Option<Job>> {
+        match self.config.cluster {
+            None => embedded::see_through(self, output, id).await,
+            Some(_) => cluster::see_through(self, output, id).await,
+        }
     }
 
     /// The vault. Opened when it is needed: without its storage every other command still works.

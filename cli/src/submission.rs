@@ -13,7 +13,6 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::args::jobs::Submission;
-use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::view::{JobView, PointView, fault_of};
@@ -60,7 +59,7 @@ pub(crate) async fn run(
     preflight: impl Future<Output = Outcome<()>>,
 ) -> Outcome<Exit> {
     let id = request.id;
-    match place.backend.store.get(id).await? {
+    match place.backend.job(id).await? {
         Some(known) => same_request(place, output, &known, &request).await?,
         None => {
             // No worker starts without the vault, whatever the job.
@@ -75,7 +74,7 @@ pub(crate) async fn run(
     if submission.detach {
         return detached(place, output, id).await;
     }
-    match embedded::see_through(place, output, id).await? {
+    match place.see_through(output, id).await? {
         Some(job) => ended(place, output, &job).await,
         None => Ok(Exit::Interrupted),
     }
@@ -139,11 +138,11 @@ async fn latest_then(place: &Place, known: &Job, request: &Request) -> Outcome<O
 }
 
 async fn detached(place: &Place, output: Output, id: JobId) -> Outcome<Exit> {
-    if !place.dir.is_served()? {
+    if !place.is_served()? {
         output
             .say("no `drs serve` runs: the job waits until it or a command that runs jobs starts");
     }
-    let job = place.backend.store.get(id).await?;
+    let job = place.backend.job(id).await?;
     output.answer(&job.as_ref().map(JobView::from), || id.to_string())?;
     Ok(Exit::Success)
 }

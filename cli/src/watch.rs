@@ -64,7 +64,7 @@ struct Seen {
 
 async fn look(place: &Place, id: JobId, told: &mut u64) -> Result<Option<Seen>, BackendError> {
     let backend = &place.backend;
-    let Some(job) = backend.store.get(id).await? else { return Ok(None) };
+    let Some(job) = backend.job(id).await? else { return Ok(None) };
     let wait = match job.state {
         JobState::Parked { .. } => WaitView::of(&*backend.store, id).await?,
         _ => None,

@@ -63,7 +63,7 @@ pub async fn tidy_spool(backend: &Backend, spool: &Path) {
     while let Ok(Some(entry)) = entries.next_entry().await {
         let name = entry.file_name();
         let Some(id) = name.to_str().and_then(|name| name.parse::<JobId>().ok()) else { continue };
-        let over = match backend.store.get(id).await {
+        let over = match backend.job(id).await {
             Ok(job) => job.is_some_and(|job| job.state.is_terminal()),
             Err(error) => return tracing::warn!(%error, "the spool is tidied at the next start"),
         };

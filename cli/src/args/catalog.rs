@@ -1,7 +1,7 @@
 //! The command line about hosts, VMs and pairs.
 
 use clap::{ArgGroup, Args, Subcommand};
-use drs_model::{Host, HostName, HypervisorKind, PairName, SiteName, VmRef};
+use drs_model::{Host, HostName, HypervisorKind, Lane, PairName, SiteName, VmRef};
 
 use super::values::{self, NetworkEntry, Rate, StorageEntry, Target};
 
@@ -113,14 +113,21 @@ pub(crate) enum SiteCommand {
     #[command(after_help = "Example:\n  drs site list")]
     List,
     /// Say how a site is used
-    #[command(after_help = "Example:\n  drs site edit dc --bandwidth 100M")]
+    #[command(
+        after_help = "Examples:\n  drs site edit dc --bandwidth 100M\n  drs site edit dc --lane dc",
+        group = clap::ArgGroup::new("change").required(true).multiple(true)
+    )]
     Edit {
         /// The site
         name: SiteName,
         /// Most bytes per second that jobs move from and to its hosts together, for example 100M, or
         /// none; counted in each drs process that runs jobs
-        #[arg(long, value_name = "RATE")]
-        bandwidth: Rate,
+        #[arg(long, value_name = "RATE", group = "change")]
+        bandwidth: Option<Rate>,
+        /// Which workers of a cluster take the jobs of its hosts: those that name this lane in their
+        /// configuration
+        #[arg(long, group = "change")]
+        lane: Option<Lane>,
     },
 }
 

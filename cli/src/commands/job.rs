@@ -31,7 +31,7 @@ pub(super) async fn run(place: &Place, output: Output, command: JobCommand) -> O
                 before: None,
                 limit: limit as usize,
             };
-            let jobs = place.backend.store.list(&filter).await?;
+            let jobs = place.backend.jobs(&filter).await?;
             let jobs: Vec<JobView> = jobs.iter().map(JobView::from).collect();
             output.answer(&jobs, || job_table(&jobs))?;
             Ok(Exit::Success)
@@ -40,7 +40,7 @@ pub(super) async fn run(place: &Place, output: Output, command: JobCommand) -> O
         JobCommand::Log { id, follow } => log(place, output, &id, follow).await,
         JobCommand::Watch { id } => {
             let job = find::job(&place.backend, &id).await?;
-            if !job.state.is_terminal() && !place.dir.is_served()? {
+            if !job.state.is_terminal() && !place.is_served()? {
                 output.say("no `drs serve` runs: the job moves only while some command runs jobs");
             }
             let job = watch::until_over(place, output, job.id).await?;
@@ -112,7 +112,7 @@ async fn log(place: &Place, output: Output, id: &IdPrefix, follow: bool) -> Outc
     let (mut all, mut after) = (Vec::new(), 0);
     loop {
         // The state first: what was logged before the end is then not missed.
-        let over = match place.backend.store.get(id).await? {
+        let over = match place.backend.job(id).await? {
             Some(job) => job.state.is_terminal(),
             None => true,
         };
@@ -186,7 +186,7 @@ async fn answer(
             tracing::warn!(job = %job.id, %error, "not published yet, the sweeper will");
         }
     }
-    let job = place.backend.store.get(id).await?;
+    let job = place.backend.job(id).await?;
     output.answer(&job.as_ref().map(JobView::from), || format!("job {id} {said}"))?;
     Ok(Exit::Success)
 }

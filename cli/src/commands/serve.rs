@@ -6,12 +6,18 @@ use serde_json::json;
 
 use crate::embedded::EmbeddedWorker;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::place::Place;
 use crate::watched;
 
 pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
+    if place.config.cluster.is_some() {
+        return Err(Failure::invalid(
+            "`drs serve` works on this machine alone, and a cluster is configured",
+            "Run `drs scheduler` and `drs worker`, or take the servers out of [cluster] and the environment.",
+        ));
+    }
     let _lock = place.dir.serve_lock()?;
     let shutdown = Shutdown::new();
     signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing every job over"))

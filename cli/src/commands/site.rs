@@ -16,9 +16,14 @@ pub(super) async fn run(place: &Place, output: Output, command: SiteCommand) -> 
             let sites = catalog.sites().await?;
             output.answer(&sites, || table(&sites))?;
         }
-        SiteCommand::Edit { name, bandwidth } => {
+        SiteCommand::Edit { name, bandwidth, lane } => {
             standing(place, &name).await?;
-            let site = Site { bytes_per_second: bandwidth.0, ..catalog.site(&name).await? };
+            let known = catalog.site(&name).await?;
+            let site = Site {
+                bytes_per_second: bandwidth.map_or(known.bytes_per_second, |rate| rate.0),
+                lane: lane.unwrap_or(known.lane),
+                ..Site::named(name)
+            };
             catalog.put_site(&site).await?;
             output.answer(&site, || table(std::slice::from_ref(&site)))?;
         }
@@ -44,7 +49,11 @@ async fn standing(place: &Place, name: &SiteName) -> Outcome<()> {
 
 fn table(sites: &[Site]) -> String {
     let row = |table: Table, site: &Site| {
-        table.row([site.name.to_string(), units::rate(site.bytes_per_second)])
+        table.row([
+            site.name.to_string(),
+            units::rate(site.bytes_per_second),
+            site.lane.to_string(),
+        ])
     };
-    sites.iter().fold(Table::new(["NAME", "BANDWIDTH"]), row).to_string()
+    sites.iter().fold(Table::new(["NAME", "BANDWIDTH", "LANE"]), row).to_string()
 }

@@ -1,0 +1,49 @@
+//! What the roles of a cluster take.
+
+use clap::{Args, Subcommand};
+
+/// Take jobs and run them (a cluster's worker)
+///
+/// Any number of workers share the jobs of a cluster; any of them may be killed at any time. At SIGTERM or
+/// Ctrl-C every job is handed over within seconds and goes on under another worker.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  drs worker                          # until it is told to end
+  drs worker --idle-exit 300          # ends when there was nothing to do for 5 minutes
+  drs worker --once --idle-exit 10    # runs one job; the exit code says what became of it
+
+Exit codes of --once: as of `drs backup` and its like; 75 when no job came in time or the job waits for
+its next attempt.")]
+pub(crate) struct WorkerArgs {
+    /// Run one job and end
+    #[arg(long)]
+    pub once: bool,
+    /// End when no job came and none ran for so many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub idle_exit: Option<u64>,
+}
+
+/// What can be done with messages that no worker could take.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadCommand {
+    /// List them, the oldest first
+    #[command(after_help = "Example:\n  drs dead list")]
+    List {
+        /// At most so many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+    /// Show one, with its body
+    #[command(after_help = "Example:\n  drs dead show 01a201c5-349f-7765-99ec-6de28416b266")]
+    Show {
+        /// Its id, as `drs dead list` shows it
+        id: String,
+    },
+    /// Put one back into the queue of its job
+    #[command(after_help = "Example:\n  drs dead replay 01a201c5-349f-7765-99ec-6de28416b266")]
+    Replay {
+        /// Its id, as `drs dead list` shows it
+        id: String,
+    },
+}

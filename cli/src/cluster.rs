@@ -1,0 +1,45 @@
+//! What differs in a cluster: commands watch while workers run the jobs, and roles are processes of their own.
+
+use drs_model::{Fault, Job, JobId};
+use drs_runtime::config::ClusterSection;
+use drs_runtime::{Shutdown, clock, environment, signals};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::Output;
+use crate::place::Place;
+use crate::{watch, watched};
+
+/// The cluster that a command cannot do without.
+pub(crate) fn demanded<'p>(place: &'p Place, command: &str) -> Outcome<&'p ClusterSection> {
+    place.config.cluster.as_ref().ok_or_else(|| {
+        Failure::invalid(
+            format!("`{command}` works on a cluster, and none is configured"),
+            "Name its servers in [cluster] of drs.toml, or in DRS_AMQP_URL, DRS_REDIS_URL and \
+             DRS_POSTGRES_URL; on one machine `drs serve` does everything.",
+        )
+    })
+}
+
+/// Begins a role: it listens to signals and can be watched. Returns its name, which no process had before
+/// it.
+pub(crate) async fn begin(place: &Place, role: &str, shutdown: &Shutdown) -> Outcome<String> {
+    signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing over"))
+        .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
+    watched::serve(place, shutdown).await?;
+    let (machine, process) = (environment::machine_name(), std::process::id());
+    Ok(format!("{role}-{machine}-{process}-{:x}", clock::now().as_millisecond()))
+}
+
+/// Watches a job until it is over. `None` when the user interrupted; the job goes on.
+pub(crate) async fn see_through(place: &Place, output: Output, id: JobId) -> Outcome<Option<Job>> {
+    let shutdown = Shutdown::new();
+    signals::stop_on_signals(shutdown.clone(), || ())
+        .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
+    tokio::select! {
+        job = watch::until_over(place, output, id) => job.map(Some),
+        () = shutdown.stopping() => {
+            output.say(&format!("interrupted: job {id} goes on; see `drs job show {id}`"));
+            Ok(None)
+        }
+    }
+}
