@@ -5,6 +5,8 @@
 //! listening on 127.0.0.1 alone; no service of the machine is touched. Each is a [`Server`], which tests
 //! stop, kill, freeze and start again on the same port with the same data.
 //!
+//! [`Proxy`] is a network that fails, [`OtlpReceiver`] takes the telemetry that a program exports.
+//!
 //! These are fixtures: what cannot be had is a panic that says why, so that a test that needs a server never
 //! passes without it.
 //!
@@ -13,6 +15,7 @@
 
 mod command;
 mod keeper;
+mod otlp;
 mod port;
 mod postgres;
 mod proxy;
@@ -20,6 +23,7 @@ mod rabbitmq;
 mod redis;
 mod server;
 
+pub use otlp::{OtlpReceiver, Span};
 pub use postgres::Postgres;
 pub use proxy::Proxy;
 pub use rabbitmq::RabbitMq;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -168,5 +168,4 @@ fn give_away(path: &Path) {
         printed.trim().parse().expect("id prints a number")
     };
     chown(path, Some(id("-u")), Some(id("-g"))).expect("root gives files away");
-    debug_assert!(fs::metadata(path).is_ok_and(|made| made.uid() != 0));
 }

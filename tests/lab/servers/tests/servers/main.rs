@@ -3,4 +3,5 @@
 mod deployed;
 mod lifecycle;
 mod network;
+mod telemetry;
 mod traces;
