@@ -15,10 +15,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-lab-proxmox", &["drs-vma"]),
     ("drs-lab-servers", &[]),
     ("drs-backend", &["drs-model", "drs-protocol"]),
+    ("drs-backend-redis", &["drs-backend", "drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
     ("drs-backend-amqp", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.
     ("drs-hypervisor", &["drs-model", "drs-protocol", "drs-transport", "drs-vma"]),
+    ("drs-scheduler", &["drs-backend", "drs-model", "drs-protocol", "drs-runtime"]),
     (
         "drs-worker",
         &[
@@ -55,6 +57,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["drs-runtime"]),
     ("prometheus-client", &["drs-runtime"]),
     ("quick-xml", &["drs-hypervisor"]),
+    ("redis", &["drs-backend-redis"]),
     ("rusqlite", &["drs-backend-sqlite"]),
     ("russh", &["drs-transport"]),
     ("simd-adler32", &["drs-vma"]),

@@ -1,0 +1,227 @@
+//! The connection: one, shared by all calls, opened again when it is lost.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use drs_backend::BackendError;
+use redis::aio::MultiplexedConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, ProtocolVersion, PushInfo,
+    PushKind, RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation, TlsCertificates,
+    Value, cmd,
+};
+use tokio::sync::RwLock;
+use tokio::time::Instant;
+
+use crate::RedisConfig;
+use crate::answer::Answer;
+use crate::config::Address;
+use crate::failure::{Failure, ends_connection};
+
+/// Longest wait for a connection, TLS and login included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Longest wait for an answer; a server that flushes to its disk before it answers may take a while.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long no connection is tried after the first failure; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long at most.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The way to the server.
+pub(crate) struct Link {
+    address: Address,
+    login: RedisConnectionInfo,
+    certificates: Option<TlsCertificates>,
+    state: RwLock<State>,
+    what: Arc<str>,
+}
+
+enum State {
+    /// Calls go through.
+    Up(Live),
+    /// There is none; until a time calls fail at once, as the latest attempt did.
+    Down { since: Failure, pause: Duration, until: Instant },
+    /// None was opened so far.
+    New,
+}
+
+#[derive(Clone)]
+struct Live {
+    connection: MultiplexedConnection,
+    lost: Arc<AtomicBool>,
+}
+
+impl Live {
+    fn works(&self) -> bool {
+        !self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl Link {
+    /// A link that connects when it is first used.
+    pub(crate) fn new(config: &RedisConfig) -> Result<Self, BackendError> {
+        let address = Address::read(&config.url)?;
+        let mut login = RedisConnectionInfo::default()
+            .set_db(address.database.into())
+            // The third version tells at once that a connection is gone, also when nothing is asked.
+            .set_protocol(ProtocolVersion::RESP3);
+        if let Some(user) = &address.user {
+            login = login.set_username(user);
+        }
+        if let Some(password) = &config.password {
+            login = login.set_password(password.reveal());
+        }
+        if address.tls {
+            // Of the process; when it has one already, that stays.
+            rustls::crypto::aws_lc_rs::default_provider().install_default().ok();
+        }
+        let what: Arc<str> = address.what().into();
+        let certificates = match &config.ca_file {
+            _ if !address.tls => None,
+            None => Some(TlsCertificates { client_tls: None, root_cert: None }),
+            Some(path) => Some(authorities(path, &what)?),
+        };
+        Ok(Self { address, login, certificates, state: RwLock::new(State::New), what })
+    }
+
+    /// The server as errors name it.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// Calls a script; the server is given its text when it does not know it.
+    pub(crate) async fn run(&self, script: &ScriptInvocation<'_>) -> Result<Answer, BackendError> {
+        let mut live = self.live().await.map_err(|failure| failure.told(&self.what))?;
+        let answer = script.invoke_async(&mut live.connection).await;
+        Answer::new(self.judged(&live, answer)?, self.what.clone())
+    }
+
+    /// Sends a command.
+    pub(crate) async fn command(&self, words: &[&str]) -> Result<Value, BackendError> {
+        let mut live = self.live().await.map_err(|failure| failure.told(&self.what))?;
+        let mut command = redis::Cmd::new();
+        let answer = command.arg(words).query_async(&mut live.connection).await;
+        self.judged(&live, answer)
+    }
+
+    fn judged(&self, live: &Live, answer: RedisResult<Value>) -> Result<Value, BackendError> {
+        answer.map_err(|error| {
+            if ends_connection(&error) {
+                live.lost.store(true, Ordering::Relaxed);
+            }
+            Failure::from(error).told(&self.what)
+        })
+    }
+
+    /// The connection; the first call that finds it lost opens the next, and others wait for that.
+    async fn live(&self) -> Result<Live, Failure> {
+        if let State::Up(live) = &*self.state.read().await
+            && live.works()
+        {
+            return Ok(live.clone());
+        }
+        let mut state = self.state.write().await;
+        let pause = match &*state {
+            State::Up(live) if live.works() => return Ok(live.clone()),
+            State::Down { since, until, .. } if Instant::now() < *until => {
+                return Err(since.clone());
+            }
+            State::Down { pause, .. } => (*pause * 2).min(LAST_PAUSE),
+            State::Up(_) | State::New => FIRST_PAUSE,
+        };
+        match self.open().await {
+            Ok(live) => {
+                if let State::Down { .. } = *state {
+                    tracing::info!(server = %self.what, "Redis is there again");
+                }
+                *state = State::Up(live.clone());
+                Ok(live)
+            }
+            Err(since) => {
+                *state = State::Down { since: since.clone(), pause, until: Instant::now() + pause };
+                Err(since)
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Live, Failure> {
+        let Some(master) = &self.address.master else {
+            let (host, port) = &self.address.servers[0];
+            return Ok(self.connect(host, *port, &self.login).await?);
+        };
+        let (host, port) = self.find(master).await?;
+        let mut live = self.connect(&host, port, &self.login).await?;
+        let role: Vec<Value> = cmd("ROLE").query_async(&mut live.connection).await?;
+        match role.first() {
+            Some(Value::BulkString(role)) if role == b"master" => Ok(live),
+            _ => Err(Failure::Refused(format!("{host}:{port} is not the master yet"))),
+        }
+    }
+
+    /// Where the master is, by the first Sentinel that knows.
+    async fn find(&self, master: &str) -> Result<(String, u16), Failure> {
+        let mut last = Failure::Refused(format!("no Sentinel knows a master named {master}"));
+        let nobody = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
+        for (host, port) in &self.address.servers {
+            let asked = match self.connect(host, *port, &nobody).await {
+                Ok(mut sentinel) => {
+                    let mut question = cmd("SENTINEL");
+                    question.arg("get-master-addr-by-name").arg(master);
+                    question.query_async(&mut sentinel.connection).await
+                }
+                Err(error) => Err(error),
+            };
+            match asked {
+                Ok(Some(found)) => return Ok(found),
+                Ok(None) => {}
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect(
+        &self,
+        host: &str,
+        port: u16,
+        login: &RedisConnectionInfo,
+    ) -> Result<Live, RedisError> {
+        let host = host.to_owned();
+        let address = match self.address.tls {
+            true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+            false => ConnectionAddr::Tcp(host, port),
+        };
+        let info = address
+            .into_connection_info()?
+            .set_redis_settings(login.clone())
+            .set_tcp_settings(TcpSettings::default().set_nodelay(true));
+        let client = match &self.certificates {
+            Some(certificates) => Client::build_with_tls(info, certificates.clone())?,
+            None => Client::open(info)?,
+        };
+        let lost = Arc::new(AtomicBool::new(false));
+        let noted = lost.clone();
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(ANSWER_TIMEOUT))
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    noted.store(true, Ordering::Relaxed);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let connection = client.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Live { connection, lost })
+    }
+}
+
+fn authorities(path: &Path, what: &str) -> Result<TlsCertificates, BackendError> {
+    let root_cert = std::fs::read(path).map_err(|error| BackendError::Unavailable {
+        what: what.to_owned(),
+        reason: format!("the authorities in {} cannot be read: {error}", path.display()),
+    })?;
+    Ok(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
+}
