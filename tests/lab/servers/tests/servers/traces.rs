@@ -24,12 +24,16 @@ pub(crate) fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Neither the directory nor a process that names it in its command line, works in it or has it in its
-/// environment.
+/// The directory, while it is there, and the processes that name it in their command line, work in it or
+/// have it in their environment.
+pub(crate) fn of(dir: &Path) -> Vec<PathBuf> {
+    let place = dir.exists().then(|| dir.to_owned());
+    place.into_iter().chain(processes_of(dir)).collect()
+}
+
 pub(crate) fn assert_no_trace_of(dir: &Path) {
-    assert!(!dir.exists(), "{} is left", dir.display());
-    let left = processes_of(dir);
-    assert!(left.is_empty(), "processes of {} are left: {left:?}", dir.display());
+    let left = of(dir);
+    assert!(left.is_empty(), "this is left: {left:?}");
 }
 
 /// The states of a server's processes, as `ps` gives them.
