@@ -9,6 +9,7 @@ use drs_model::HostName;
 use russh::Sig;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
+use tracing::Instrument;
 
 use crate::{Argv, BoxStream, Output, Remote, Spawned, TransportError};
 
@@ -18,6 +19,7 @@ mod connection;
 mod exec;
 mod pool;
 mod stream;
+mod trace;
 
 use address::Address;
 use connection::channel_refused;
@@ -97,11 +99,14 @@ impl Remote for SshRemote {
             command: shown(argv),
             limit_s: limit.as_secs(),
         };
+        let span = trace::exec(&config.host, argv);
         let deadline = Instant::now() + limit;
-        let (lease, mut channel) =
-            timeout_at(deadline, self.pool.command()).await.map_err(|_| late())??;
-        let result = timeout_at(deadline, exec::run(config, &mut channel, argv, stdin)).await;
+        let waiting = timeout_at(deadline, self.pool.command()).instrument(span.clone());
+        let (lease, mut channel) = waiting.await.map_err(|_| late())??;
+        let run = exec::run(config, &mut channel, argv, stdin).instrument(span.clone());
+        let result = timeout_at(deadline, run).await;
         if let Ok(Ok(output)) = result {
+            trace::ended(&span, output.code, output.stdout.len() as u64);
             lease.finished();
             return Ok(output);
         }
@@ -120,7 +125,14 @@ impl Remote for SshRemote {
         let (tell, exit) = oneshot::channel();
         let command = Some((argv.clone(), tell));
         Ok(Spawned {
-            stream: stream::open(config.clone(), connection, permit, channel, command),
+            stream: stream::open(
+                config.clone(),
+                connection,
+                permit,
+                channel,
+                command,
+                trace::stream(&config.host, Some(argv)),
+            ),
             exit,
         })
     }
@@ -131,6 +143,7 @@ impl Remote for SshRemote {
         let channel = connection.unix(path).await.map_err(|error| {
             config.unreachable(format!("the socket {path}: {}", channel_refused(&error)))
         })?;
-        Ok(stream::open(config.clone(), connection, permit, channel, None))
+        let span = trace::stream(&config.host, None);
+        Ok(stream::open(config.clone(), connection, permit, channel, None, span))
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::pulse::Beats;
 use super::{Hold, answer};
@@ -28,10 +29,11 @@ pub(super) struct ShellHold {
 
 impl ShellHold {
     pub(super) fn new(host: HostName, stream: BoxStream, mut beats: Beats) -> Self {
+        let span = tracing::info_span!("guard.held", %host);
         let (order, ordered) = oneshot::channel();
         let lost = CancellationToken::new();
         let guard = lost.clone().drop_guard();
-        let released = tokio::spawn(async move {
+        let keeping = async move {
             let _guard = guard;
             let (mut reader, mut writer) = tokio::io::split(stream);
             let release = {
@@ -48,7 +50,8 @@ impl ShellHold {
                 }
             };
             release && give_back(&mut reader, &mut writer).await
-        });
+        };
+        let released = tokio::spawn(keeping.instrument(span));
         Self { host, order, lost, released }
     }
 }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use drs_model::{Grip, GuardAnswer, GuardStatus};
 use tokio::time::timeout;
+use tracing::{Instrument, Span, info_span};
 
 use super::answer;
 use super::hold::ShellHold;
@@ -19,6 +20,8 @@ use super::{Hold, HostGuard};
 use crate::{Argv, Output, Remote, Spawned, TransportError};
 
 const SCRIPT: &str = include_str!("guard.sh");
+/// Where the verb stands, behind what loads the script.
+const VERB: usize = 5;
 const LOAD: &str = r#"guard=$1; shift; eval "$guard""#;
 
 /// An earlier hold of the same job may take 80 s to give way, a cancelled command 15 s.
@@ -64,7 +67,8 @@ impl ShellGuard {
         stdin: Bytes,
         limit: Duration,
     ) -> Result<Output, TransportError> {
-        self.remote.exec_within(argv, stdin, limit).await.map_err(|mut error| {
+        let answer = self.remote.exec_within(argv, stdin, limit).instrument(self.span(argv));
+        answer.await.map_err(|mut error| {
             if let TransportError::TimedOut { command, .. }
             | TransportError::Protocol { command, .. } = &mut error
             {
@@ -81,7 +85,7 @@ impl ShellGuard {
 
     /// Starts a verb that keeps its channel, and reads its first answer.
     async fn open(&self, argv: &Argv) -> Result<(String, Spawned), TransportError> {
-        let mut spawned = self.remote.spawn(argv).await?;
+        let mut spawned = self.remote.spawn(argv).instrument(self.span(argv)).await?;
         match timeout(DECISION_LIMIT, answer::read_line(&mut spawned.stream)).await {
             Ok(Ok(line)) => Ok((line, spawned)),
             Ok(Err(instead)) => {
@@ -94,6 +98,12 @@ impl ShellGuard {
                 limit_s: DECISION_LIMIT.as_secs(),
             }),
         }
+    }
+
+    /// The span of a verb.
+    fn span(&self, argv: &Argv) -> Span {
+        let verb = argv.parts().get(VERB).map(String::as_str).unwrap_or_default();
+        info_span!("guard", otel.name = format!("guard.{verb}"), host = %self.remote.host(), verb)
     }
 
     /// The refusal of a command whose token is old, or of anything else but the expected answer.
@@ -211,7 +221,7 @@ fn verb(verb: &str, grip: &Grip) -> Argv {
 
 /// The command for an error message: without the script.
 fn summary(argv: &Argv) -> String {
-    let (_, command) = argv.parts().split_at(argv.parts().len().min(5));
+    let (_, command) = argv.parts().split_at(argv.parts().len().min(VERB));
     let line = Argv::new("drs-guard").args(command.to_vec()).quoted();
     line.chars().take(200).collect()
 }

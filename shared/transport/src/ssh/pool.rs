@@ -159,7 +159,11 @@ impl Pool {
     fn vacancy(&self) -> Option<(Arc<Shared>, OwnedSemaphorePermit)> {
         let mut list = self.shared();
         list.retain(|shared| {
-            !shared.connection.is_closed() && !shared.retired.load(Ordering::Relaxed)
+            let retired = shared.retired.load(Ordering::Relaxed);
+            if shared.connection.is_closed() && !retired {
+                tracing::info!(target: "drs::metric", name = "drs_reconnects_total", backend = "ssh", value = 1);
+            }
+            !shared.connection.is_closed() && !retired
         });
         list.iter().find_map(|shared| {
             let channel = shared.channels.clone().try_acquire_owned().ok()?;

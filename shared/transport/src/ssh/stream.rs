@@ -11,10 +11,11 @@ use russh::{Channel, ChannelMsg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::Span;
 
-use super::SshConfig;
 use super::connection::Connection;
 use super::exec::End;
+use super::{SshConfig, trace};
 use crate::{Argv, BoxStream};
 
 /// Packets between the connection and the reader.
@@ -30,6 +31,7 @@ pub(super) fn open(
     permit: OwnedSemaphorePermit,
     channel: Channel<Msg>,
     command: Option<(Argv, oneshot::Sender<(i32, String)>)>,
+    span: Span,
 ) -> BoxStream {
     let (packets, incoming) = mpsc::channel(PACKETS);
     let closed = CancellationToken::new();
@@ -42,12 +44,15 @@ pub(super) fn open(
     };
     tokio::spawn(async move {
         let _permit = permit;
-        let end = pump(channel, packets).await;
+        let mut bytes = 0;
+        let end = pump(channel, packets, &mut bytes).await;
         closed.cancel();
+        span.record("bytes", bytes);
         if let (Some(end), Some((argv, exit))) = (end, command) {
             let told = end
                 .finish(&config, &argv)
                 .unwrap_or_else(|error| (CODE_UNKNOWN, error.to_string()));
+            trace::ended(&span, told.0, bytes);
             // Nobody may be interested in how it ended.
             drop(exit.send(told));
         }
@@ -57,7 +62,11 @@ pub(super) fn open(
 }
 
 /// Hands over packets until the channel ends (then tells how) or the stream is dropped.
-async fn pump(mut channel: Channel<Msg>, packets: mpsc::Sender<Bytes>) -> Option<End> {
+async fn pump(
+    mut channel: Channel<Msg>,
+    packets: mpsc::Sender<Bytes>,
+    bytes: &mut u64,
+) -> Option<End> {
     let mut end = End::default();
     let mut packets = Some(packets);
     loop {
@@ -70,6 +79,7 @@ async fn pump(mut channel: Channel<Msg>, packets: mpsc::Sender<Bytes>) -> Option
         };
         match (message, &packets) {
             (Some(ChannelMsg::Data { data }), Some(open)) => {
+                *bytes += data.len() as u64;
                 open.send(data).await.ok()?;
             }
             // The reader sees the end of the stream; the exit status may still follow.
