@@ -13,7 +13,7 @@ use drs_backend::{Backend, Delivery};
 use drs_hypervisor::Drivers;
 use drs_model::{Job, StepMark, Timestamp};
 use drs_protocol::session::{Action, Event, Session};
-use drs_protocol::store::{BeatAnswer, Driving, Outcome, SettleAnswer};
+use drs_protocol::store::{BeatAnswer, Driving, Outcome, RefenceAnswer, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
 use drs_transport::Hold;
 use drs_vault::Vault;
@@ -29,6 +29,7 @@ use crate::reporter::Reporter;
 use crate::saga::{Hosts, Saga, StepContext};
 use crate::sagas::saga_of;
 use crate::spool::Spool;
+use crate::telemetry;
 use crate::worker::{WorkerConfig, publish_all};
 
 /// What a worker works with.
@@ -96,7 +97,7 @@ impl<'a> Drive<'a> {
         delivery: Delivery,
         shutdown: &'a Shutdown,
     ) -> Self {
-        let report = Reporter::new(job.id, job.attempt, Arc::clone(&means.backend.events));
+        let report = Reporter::new(&job, Arc::clone(&means.backend.events));
         let (hosts, limits, begin) = match meet::meet(means, &job.spec).await {
             Ok((hosts, limits)) => (hosts, limits, Event::Tick),
             Err(fault) => (Hosts::default(), Limits::default(), Event::HostFault(fault)),
@@ -167,6 +168,9 @@ impl<'a> Drive<'a> {
     async fn happened(&mut self, event: Event) {
         if let Event::Settled(answer) = &event {
             publish_woken(&self.means.backend, answer).await;
+        }
+        if is_lost(&event) {
+            telemetry::lease_lost();
         }
         let actions = self.session.step(clock::now(), event);
         for action in actions {
@@ -301,6 +305,17 @@ async fn tell_outcome(report: &Reporter, outcome: &Outcome) {
             report.error(format!("waits for an operator: {fault}")).await;
         }
     }
+}
+
+/// Whether another claim has the job.
+fn is_lost(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Beat(BeatAnswer::Lost)
+            | Event::Logged(BeatAnswer::Lost)
+            | Event::Settled(SettleAnswer::Lost)
+            | Event::Refenced(RefenceAnswer::Lost)
+    )
 }
 
 async fn publish_woken(backend: &Backend, answer: &SettleAnswer) {

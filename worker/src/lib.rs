@@ -26,6 +26,7 @@ mod reporter;
 mod saga;
 mod sagas;
 mod spool;
+mod telemetry;
 mod upkeep;
 mod worker;
 

@@ -1,23 +1,34 @@
 //! What a running job tells: its log and how far it is.
 
 use drs_backend::{Events, NewLine};
-use drs_model::{JobId, LogLevel, Progress};
+use drs_model::{Job, JobId, JobKind, LogLevel, Progress};
 use drs_runtime::clock;
 use std::sync::Arc;
 use tokio::sync::watch;
+
+use crate::telemetry::Moved;
 
 /// Tells of one job. Never fails: no decision rests on what is told.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     job: JobId,
+    kind: JobKind,
     attempt: u32,
     events: Arc<dyn Events>,
     progress: watch::Sender<Progress>,
+    moved: Moved,
 }
 
 impl Reporter {
-    pub(crate) fn new(job: JobId, attempt: u32, events: Arc<dyn Events>) -> Self {
-        Self { job, attempt, events, progress: watch::Sender::new(Progress::default()) }
+    pub(crate) fn new(job: &Job, events: Arc<dyn Events>) -> Self {
+        Self {
+            job: job.id,
+            kind: job.spec.kind(),
+            attempt: job.attempt,
+            events,
+            progress: watch::Sender::new(Progress::default()),
+            moved: Moved::default(),
+        }
     }
 
     pub(crate) async fn info(&self, text: impl Into<String>) {
@@ -55,11 +66,17 @@ impl Reporter {
 
     /// Notes how far the job is. Cheap: what is noted is written a few times a second at most.
     pub(crate) fn progress(&self, change: impl FnOnce(&mut Progress)) {
-        self.progress.send_modify(change);
+        self.progress.send_modify(|progress| {
+            let before = progress.moved_bytes;
+            change(progress);
+            self.moved.note(before, progress);
+        });
     }
 
-    /// Writes down how far the job is, when that has changed since the last call with `seen`.
+    /// Counts what was moved, and writes down how far the job is, when that has changed since the last
+    /// call with `seen`.
     pub(crate) async fn flush(&self, seen: &mut watch::Receiver<Progress>) {
+        self.moved.count(self.kind);
         if !seen.has_changed().unwrap_or(false) {
             return;
         }

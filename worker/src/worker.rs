@@ -12,10 +12,12 @@ use drs_protocol::store::ClaimAnswer;
 use drs_runtime::{Shutdown, clock};
 use drs_vault::Vault;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 use crate::drive::{Drive, Means};
 use crate::occupancy::Occupancy;
 use crate::spool::Spool;
+use crate::telemetry::{self, Running};
 
 /// How a worker works.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,9 +184,11 @@ impl Slot {
     /// Claims the job of a message and drives it, or says goodbye to the message.
     async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
         let backend = &self.means.backend;
+        let span = telemetry::claim_span(&delivery.message, &self.config.name);
         let claim = backend
             .store
             .claim(clock::now(), &delivery.message, &self.config.name, self.config.lease)
+            .instrument(span)
             .await?;
         match claim {
             ClaimAnswer::Claimed(job) => {
@@ -193,8 +197,12 @@ impl Slot {
                 }
                 let _busy = self.occupancy.begins(job.id);
                 let (config, means) = (&self.config, &self.means);
-                let drive = Drive::meet(config, means, *job, delivery, &self.shutdown).await;
-                drive.run().await;
+                let _running = Running::begins(&job);
+                let span = telemetry::job_span(&job, &config.name);
+                let driven = async {
+                    Drive::meet(config, means, *job, delivery, &self.shutdown).await.run().await;
+                };
+                driven.instrument(span).await;
             }
             ClaimAnswer::Parked { resource, woken, .. } => {
                 tracing::debug!(job = %delivery.message.id, %resource, "parked");

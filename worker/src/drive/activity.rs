@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use drs_model::GuardAnswer;
+use drs_model::{Fault, GuardAnswer};
 use drs_protocol::session::{Event, StepMode};
 use drs_transport::Hold;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::{Instrument, Span};
 
 use super::{detached, hold};
 use crate::saga::{Saga, StepContext};
+use crate::telemetry;
 
 /// What an activity hands out before its end.
 pub(super) enum Aside {
@@ -32,7 +34,7 @@ pub(super) async fn of(activity: &mut Option<Activity>) -> Option<Event> {
 
 /// Takes the VM, or both, on its host.
 pub(super) fn hold(saga: Arc<Saga>, ctx: StepContext, asides: UnboundedSender<Aside>) -> Activity {
-    Box::pin(async move {
+    let taking = async move {
         match hold::take(&saga, &ctx).await {
             Ok((answer, hold)) => {
                 if let Some(hold) = hold {
@@ -43,7 +45,8 @@ pub(super) fn hold(saga: Arc<Saga>, ctx: StepContext, asides: UnboundedSender<As
             }
             Err(fault) => Some(Event::HostFault(fault)),
         }
-    })
+    };
+    Box::pin(taking.instrument(tracing::info_span!("hold")))
 }
 
 /// Runs a step.
@@ -55,12 +58,16 @@ pub(super) fn run(
 ) -> Activity {
     Box::pin(async move {
         let step = saga.steps.get(n)?.as_ref();
-        let result = if step.plan().mode == StepMode::Detached {
-            detached::run(step, &ctx, &asides).await
-        } else {
-            step.run(&ctx).await.map(Some)
+        let span = telemetry::step_span(step.plan().name, "run");
+        let running = async {
+            if step.plan().mode == StepMode::Detached {
+                detached::run(step, &ctx, &asides).await
+            } else {
+                step.run(&ctx).await.map(Some)
+            }
         };
-        match result {
+        let result = running.instrument(span.clone()).await;
+        match noted(&span, result) {
             Ok(Some(output)) => Some(Event::StepDone(output)),
             Ok(None) => None,
             Err(fault) => Some(Event::StepFailed(fault)),
@@ -72,15 +79,22 @@ pub(super) fn run(
 pub(super) fn undo(saga: Arc<Saga>, n: usize, ctx: StepContext) -> Activity {
     Box::pin(async move {
         let step = saga.steps.get(n)?.as_ref();
+        let span = telemetry::step_span(step.plan().name, "undo");
         let undone = async {
             if step.plan().mode == StepMode::Detached {
                 detached::cancel(step, &ctx).await?;
             }
             step.undo(&ctx).await
         };
-        match undone.await {
+        let undone = undone.instrument(span.clone()).await;
+        match noted(&span, undone) {
             Ok(()) => Some(Event::UndoDone),
             Err(fault) => Some(Event::UndoFailed(fault)),
         }
     })
+}
+
+/// A result, noted on its span when it is a fault.
+fn noted<T>(span: &Span, result: Result<T, Fault>) -> Result<T, Fault> {
+    result.inspect_err(|fault| telemetry::failed(span, fault))
 }

@@ -8,9 +8,11 @@ use drs_model::{Fault, FaultCode, Grip, GuardAnswer, GuardStatus};
 use drs_transport::{Argv, HostGuard, TransportError};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::Instrument;
 
 use super::activity::Aside;
 use crate::saga::{Step, StepContext};
+use crate::telemetry;
 
 /// First and longest pause between two looks at a command.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
@@ -31,7 +33,9 @@ pub(super) async fn run(
     let told = asides.send(Aside::Guard(answer.clone())).is_ok();
     let exit = match answer {
         _ if !told => return Ok(None),
-        GuardAnswer::Started | GuardAnswer::Attached => command.follow().await?,
+        GuardAnswer::Started | GuardAnswer::Attached => {
+            command.follow().instrument(telemetry::watch_span()).await?
+        }
         GuardAnswer::Exit(exit) => exit,
         GuardAnswer::Busy(_) | GuardAnswer::Stale(_) => return Ok(None),
     };

@@ -6,8 +6,10 @@ use std::time::Duration;
 use drs_backend::{BackendError, JobStore};
 use drs_model::{FencingToken, Job, SignedDuration, StepRecord};
 use drs_protocol::session::Event;
-use drs_protocol::store::{HandOver, Outcome};
+use drs_protocol::store::{HandOver, Outcome, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
+
+use crate::telemetry;
 
 /// First and longest pause between two tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
@@ -74,16 +76,20 @@ impl StoreCalls<'_> {
 
     pub(super) async fn finish(self, outcome: Outcome) -> Answer {
         let finish = || self.store.finish(clock::now(), self.driving(), &outcome);
-        self.insist("finish", finish)
-            .await
-            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Settled(answer)))
+        let Some(answer) = self.insist("finish", finish).await else { return Answer::GaveUp };
+        if matches!(answer, SettleAnswer::Settled { .. }) {
+            telemetry::ended(&self.job, &outcome);
+        }
+        Answer::Event(Event::Settled(answer))
     }
 
     pub(super) async fn hand_over(self, how: HandOver) -> Answer {
         let hand_over = || self.store.hand_over(clock::now(), self.driving(), &how);
-        self.insist("hand over", hand_over)
-            .await
-            .map_or(Answer::GaveUp, |answer| Answer::Event(Event::Settled(answer)))
+        let Some(answer) = self.insist("hand over", hand_over).await else { return Answer::GaveUp };
+        if matches!(answer, SettleAnswer::Settled { .. }) {
+            telemetry::handed_over(&how);
+        }
+        Answer::Event(Event::Settled(answer))
     }
 
     /// Asks until the store answers. Gives up only when the worker shuts down meanwhile: the lease

@@ -21,11 +21,13 @@ use drs_hypervisor::Export;
 use drs_model::{Content, Fault, FaultCode, Piece};
 use drs_transport::Rates;
 use tokio::time::MissedTickBehavior;
+use tracing::Instrument;
 
 pub(super) use inlet::{HostInlet, VaultInlet};
 pub(super) use outlet::{Fork, SinkOutlet, VaultOutlet, discard};
 
 use crate::saga::{Place, StepContext};
+use crate::telemetry;
 
 /// How often a VM is looked at while its contents are read.
 const DANGER_LOOK: Duration = Duration::from_secs(3);
@@ -60,8 +62,24 @@ pub(super) async fn pump(
     from: &mut dyn Inlet,
     to: &mut dyn Outlet,
 ) -> Result<(), Fault> {
+    let span = telemetry::transfer_span(step);
+    let moved = moving_all(ctx, step, rates, from, to).instrument(span.clone()).await?;
+    span.record("bytes", moved);
+    Ok(())
+}
+
+/// Moves every piece; tells how many bytes there were.
+async fn moving_all(
+    ctx: &StepContext,
+    step: &str,
+    rates: &Rates,
+    from: &mut dyn Inlet,
+    to: &mut dyn Outlet,
+) -> Result<u64, Fault> {
+    let mut moved = 0;
     while let Some(piece) = moving("read", READ_STALL, from.next()).await? {
         let bytes = piece.extent.data.len() as u64;
+        moved += bytes;
         rates.pass(bytes).await;
         moving("written", WRITE_STALL, to.write(piece)).await?;
         let done_bytes = from.done_bytes();
@@ -73,7 +91,7 @@ pub(super) async fn pump(
     }
     let done_bytes = from.done_bytes();
     ctx.report.progress(|progress| progress.done_bytes = done_bytes);
-    Ok(())
+    Ok(moved)
 }
 
 /// Ends what stands still, so that a hung storage keeps neither the VM nor the job for ever.
@@ -97,6 +115,7 @@ pub(super) async fn watched<T>(
     export: &Export,
     transfer: impl Future<Output = Result<T, Fault>>,
 ) -> Result<T, Fault> {
+    let watching = telemetry::watch_span();
     let mut look = tokio::time::interval(DANGER_LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     look.tick().await;
@@ -106,8 +125,8 @@ pub(super) async fn watched<T>(
             biased;
             end = &mut transfer => return end,
             _ = look.tick() => {
-                let danger = place.driver.export_danger(&place.grip, export).await;
-                if let Some(fault) = danger? {
+                let danger = place.driver.export_danger(&place.grip, export);
+                if let Some(fault) = danger.instrument(watching.clone()).await? {
                     return Err(fault);
                 }
             }

@@ -12,8 +12,10 @@ use std::time::Duration;
 use drs_model::{Fault, FaultCode};
 use drs_transport::rsync::{Moved, Progress};
 use drs_transport::{Remote, RsyncError};
+use tracing::Instrument;
 
 use crate::saga::StepContext;
+use crate::telemetry;
 
 /// Tries in a row that may bring nothing.
 const IDLE_TRIES_MAX: u32 = 6;
@@ -29,7 +31,8 @@ pub(super) async fn fetch(
 ) -> Result<u64, Fault> {
     let (rsync, rates) = (&ctx.spool.rsync, ctx.limits.reading());
     let watch = Watch::new(ctx, "fetch");
-    insist(&watch, || rsync.fetch(remote, &rates, from, to, |progress| watch.see(progress))).await
+    let transfer = || rsync.fetch(remote, &rates, from, to, |progress| watch.see(progress));
+    traced(&watch, insist(&watch, transfer)).await
 }
 
 /// Brings a file of the spool to a host; tells its length.
@@ -41,7 +44,8 @@ pub(super) async fn push(
 ) -> Result<u64, Fault> {
     let (rsync, rates) = (&ctx.spool.rsync, ctx.limits.writing());
     let watch = Watch::new(ctx, "push");
-    insist(&watch, || rsync.push(remote, &rates, from, to, |progress| watch.see(progress))).await
+    let transfer = || rsync.push(remote, &rates, from, to, |progress| watch.see(progress));
+    traced(&watch, insist(&watch, transfer)).await
 }
 
 /// What has arrived so far.
@@ -67,6 +71,16 @@ impl<'a> Watch<'a> {
             self.ctx.crash_point(self.step, "midway");
         }
     }
+}
+
+async fn traced(
+    watch: &Watch<'_>,
+    transfer: impl Future<Output = Result<u64, Fault>>,
+) -> Result<u64, Fault> {
+    let span = telemetry::transfer_span(watch.step);
+    let moved = transfer.instrument(span.clone()).await;
+    span.record("bytes", watch.arrived.load(Ordering::Relaxed));
+    moved
 }
 
 async fn insist<F>(watch: &Watch<'_>, transfer: impl Fn() -> F) -> Result<u64, Fault>

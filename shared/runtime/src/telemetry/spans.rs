@@ -12,8 +12,10 @@ use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter,
 };
-use tracing_subscriber::filter::{LevelFilter, filter_fn};
-use tracing_subscriber::layer::Layer;
+use tracing::Metadata;
+use tracing::subscriber::Interest;
+use tracing_subscriber::filter::{LevelFilter, dynamic_filter_fn};
+use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 /// How long the receiver may take for a batch, and for the last one.
@@ -24,6 +26,9 @@ const QUEUE: usize = 8192;
 const DELAY: Duration = Duration::from_secs(1);
 /// Most attributes of one span.
 const ATTRIBUTES_MAX: u32 = 32;
+
+/// The span that stands for the spans in it.
+const WATCH: &str = "watch";
 
 /// What makes spans and sends them to `base`/v1/traces.
 ///
@@ -60,23 +65,33 @@ pub(super) fn provider(
         .build())
 }
 
-/// Our own spans, as the receiver is to see them.
+/// Our own spans, as the receiver is to see them: but for those in a span `watch`, which stands for all
+/// the looks that somebody takes while he waits.
 pub(super) fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: tracing::Subscriber + for<'span> LookupSpan<'span>,
 {
-    let ours = filter_fn(|metadata| {
-        metadata.is_span()
-            && metadata.target().starts_with("drs")
-            && *metadata.level() <= tracing::Level::INFO
+    let wanted = dynamic_filter_fn(|metadata, at: &Context<'_, S>| {
+        let watched = || at.lookup_current().is_some_and(|span| span.name() == WATCH);
+        is_ours(metadata) && !watched()
     });
+    let never_or_asked = |metadata: &'static Metadata<'static>| {
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    };
+    let wanted = wanted.with_callsite_filter(never_or_asked).with_max_level_hint(LevelFilter::INFO);
     tracing_opentelemetry::layer()
         .with_tracer(provider.tracer("drs"))
         .with_context_activation(false)
         .with_tracked_inactivity(false)
         .with_location(false)
         .with_threads(false)
-        .with_filter(ours.with_max_level_hint(LevelFilter::INFO))
+        .with_filter(wanted)
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span()
+        && metadata.target().starts_with("drs")
+        && *metadata.level() <= tracing::Level::INFO
 }
 
 /// Sends what is left.
