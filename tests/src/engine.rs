@@ -24,8 +24,9 @@ use drs_model::{
     Fault, Host, HostName, HypervisorKind, Job, JobId, JobSpec, PointId, SignedDuration, VmRef,
 };
 use drs_runtime::{Shutdown, clock};
+use drs_scheduler::{UpkeepPace, upkeep};
 use drs_vault::{DirVault, Vault};
-use drs_worker::{UpkeepConfig, Worker, WorkerConfig, upkeep};
+use drs_worker::{Worker, WorkerConfig};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -259,8 +260,8 @@ pub fn brisk(name: &str, slots: usize) -> WorkerConfig {
     config
 }
 
-fn brisk_upkeep() -> UpkeepConfig {
-    UpkeepConfig {
+fn brisk_upkeep() -> UpkeepPace {
+    UpkeepPace {
         reap_every: SignedDuration::from_millis(50),
         sweep_every: SignedDuration::from_millis(50),
         stale: SignedDuration::from_secs(2),
@@ -272,7 +273,7 @@ fn brisk_upkeep() -> UpkeepConfig {
 pub struct Engine {
     backend: Backend,
     runtime: Option<Runtime>,
-    worker: JoinHandle<()>,
+    worker: JoinHandle<Option<JobId>>,
     shutdown: Shutdown,
 }
 

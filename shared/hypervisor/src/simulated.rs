@@ -168,7 +168,7 @@ impl Driver for SimulatedDriver {
     }
 
     fn check_command(&self, _plan: &ImportPlan) -> Option<Argv> {
-        Some(command::sleep(import::CHECK_LENGTH))
+        Some(command::sleep(self.dir.check_length()))
     }
 
     async fn define(&self, grip: &Grip, plan: &ImportPlan) -> Result<(), DriverError> {

@@ -16,10 +16,12 @@ use super::state::{HostDir, Imported, Machine, now_ms};
 use crate::port::{DriverError, ImportPlan, ImportRequest, PlannedDisk};
 use crate::replacement::{self, Replacement, Standing};
 
-/// How long the detached check of an import takes.
-pub(super) const CHECK_LENGTH: Duration = Duration::from_millis(50);
-
 impl HostDir {
+    /// How long the detached check of an import takes.
+    pub(super) fn check_length(&self) -> Duration {
+        Duration::from_millis(self.settings.check_ms)
+    }
+
     pub(super) fn plan_import(
         &self,
         job: JobId,

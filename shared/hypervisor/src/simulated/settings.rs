@@ -68,6 +68,9 @@ pub struct Settings {
     pub backup_ms_of: BTreeMap<VmName, u64>,
     /// `restore_ms`: how long writing all disks of a VM takes, in milliseconds. Default 1000.
     pub restore_ms: u64,
+    /// `check_ms`: how long the host checks what a restore has written, in milliseconds: a command that goes
+    /// on while no process of ours lives. Default 50.
+    pub check_ms: u64,
     /// `seed`: what content, jitter and random failures follow from. Default 7.
     pub seed: u64,
     /// `jitter_percent`: how far `backup_ms` and `restore_ms` vary up and down. Default 0.
@@ -94,6 +97,7 @@ impl Default for Settings {
             backup_ms: 1000,
             backup_ms_of: BTreeMap::new(),
             restore_ms: 1000,
+            check_ms: 50,
             seed: 7,
             jitter_percent: 0,
             fail_percent: 0,
@@ -116,8 +120,8 @@ pub struct SettingsError {
 const DURATION_MS_MAX: u64 = 86_400_000;
 
 impl Settings {
-    const KEYS: &'static str = "vms, disks, disk_mib, data_percent, backup_ms, backup_ms.VM, restore_ms, seed, \
-         jitter_percent, fail_percent, fail_at, fail_times, unreachable";
+    const KEYS: &'static str = "vms, disks, disk_mib, data_percent, backup_ms, backup_ms.VM, restore_ms, \
+         check_ms, seed, jitter_percent, fail_percent, fail_at, fail_times, unreachable";
 
     /// Length of one pass over the disks of a VM, before jitter.
     pub(super) fn backup(&self, vm: &VmName) -> Duration {
@@ -142,6 +146,7 @@ impl Settings {
             "data_percent" => self.data_percent = number(key, value, 0, 100)?,
             "backup_ms" => self.backup_ms = number(key, value, 0, DURATION_MS_MAX)?,
             "restore_ms" => self.restore_ms = number(key, value, 0, DURATION_MS_MAX)?,
+            "check_ms" => self.check_ms = number(key, value, 0, DURATION_MS_MAX)?,
             "seed" => self.seed = number(key, value, 0, u64::MAX)?,
             "jitter_percent" => self.jitter_percent = number(key, value, 0, 100)?,
             "fail_percent" => self.fail_percent = number(key, value, 0, 100)?,
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let settings: Settings = "vms=2, disks=3,disk_mib=8,data_percent=50,backup_ms=5,\
-             backup_ms.vm-002=2570,restore_ms=6,seed=9,jitter_percent=10,fail_percent=1,\
+             backup_ms.vm-002=2570,restore_ms=6,check_ms=8,seed=9,jitter_percent=10,fail_percent=1,\
              fail_at=open_export+power,fail_times=2,unreachable=true"
             .parse()
             .expect("valid");
@@ -216,6 +221,7 @@ mod tests {
             backup_ms: 5,
             backup_ms_of: [("vm-002".parse().expect("a name"), 2570)].into(),
             restore_ms: 6,
+            check_ms: 8,
             seed: 9,
             jitter_percent: 10,
             fail_percent: 1,

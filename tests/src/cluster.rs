@@ -1,0 +1,194 @@
+//! A cluster on this machine: real RabbitMQ, Redis and PostgreSQL, and roles as processes that can be killed.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use drs_lab_servers::{PASSWORD, Postgres, RabbitMq, Redis, USER};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::product::{Installation, wait_for};
+
+/// The servers of a cluster and an installation that names them; roles are started as they are wanted.
+pub struct Cluster {
+    /// Hands jobs out.
+    pub rabbitmq: RabbitMq,
+    /// Where jobs stand.
+    pub redis: Redis,
+    /// Hosts, pairs, schedules, jobs of the past.
+    pub postgres: Postgres,
+    drs: Installation,
+}
+
+/// What stands in `drs.toml` of a cluster beside its servers.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Settings<'a> {
+    /// Seconds of a lease; 60 when `None`.
+    pub lease_seconds: Option<u32>,
+    /// Jobs of a worker at one time; 4 when `None`.
+    pub slots: Option<u32>,
+    /// Where spans go.
+    pub otlp: Option<&'a str>,
+}
+
+impl Cluster {
+    /// Fresh servers and a fresh installation; no role runs yet.
+    pub fn start(settings: Settings<'_>) -> Self {
+        let rabbitmq = RabbitMq::start();
+        let redis = Redis::start();
+        let postgres = Postgres::start();
+        let cluster = Self { rabbitmq, redis, postgres, drs: Installation::new() };
+        cluster.configure(
+            settings,
+            [cluster.rabbitmq.port(), cluster.redis.port(), cluster.postgres.port()],
+        );
+        cluster
+    }
+
+    /// Writes `drs.toml` anew: where RabbitMQ, Redis and PostgreSQL are reached, and the settings.
+    pub fn configure(&self, settings: Settings<'_>, ports: [u16; 3]) {
+        let secret = self.drs.path().join("password");
+        std::fs::write(&secret, PASSWORD).expect("a password");
+        let secret = secret.display();
+        let [amqp, redis, postgres] = ports;
+        let mut text = format!(
+            "[cluster]\n\
+             amqp = \"amqp://{USER}@127.0.0.1:{amqp}/%2f\"\n\
+             amqp_password_file = \"{secret}\"\n\
+             redis = \"redis://127.0.0.1:{redis}\"\n\
+             postgres = \"postgres://{USER}@127.0.0.1:{postgres}/{USER}?sslmode=disable\"\n\
+             postgres_password_file = \"{secret}\"\n"
+        );
+        text.push_str("[worker]\n");
+        if let Some(seconds) = settings.lease_seconds {
+            text.push_str(&format!("lease_seconds = {seconds}\n"));
+        }
+        if let Some(slots) = settings.slots {
+            text.push_str(&format!("slots = {slots}\n"));
+        }
+        if let Some(endpoint) = settings.otlp {
+            text.push_str(&format!("[telemetry]\notlp = \"{endpoint}\"\n"));
+        }
+        std::fs::write(self.drs.path().join("drs.toml"), text).expect("a configuration");
+    }
+
+    /// The installation: its commands work on the cluster.
+    pub fn drs(&self) -> &Installation {
+        &self.drs
+    }
+
+    /// Starts a role, for example `["worker"]`, and waits until it is ready.
+    #[track_caller]
+    pub fn role(&self, args: &[&str]) -> Role {
+        let role = self.begin(args);
+        role.ready();
+        role
+    }
+
+    /// Starts a role.
+    pub fn begin(&self, args: &[&str]) -> Role {
+        static NUMBER: AtomicU32 = AtomicU32::new(1);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let log = self.drs.path().join(format!("{}-{number}.log", args.join("")));
+        let file = File::create(&log).expect("a log");
+        let mut command: Command = self.drs.command(args);
+        command.stdout(file.try_clone().expect("a log")).stderr(file);
+        Role { child: command.spawn().expect("drs starts"), log }
+    }
+
+    /// Adds a simulated host.
+    #[track_caller]
+    pub fn simulated(&self, name: &str, site: &str, address: &str) {
+        let args =
+            ["host", "add", name, "--driver", "simulated", "--site", site, "--address", address];
+        self.drs.run(&args).ok();
+    }
+
+    /// Submits what a command asks for and returns the job's id.
+    #[track_caller]
+    pub fn submit(&self, args: &[&str]) -> String {
+        let job = self.drs.json(&[args, &["--detach"]].concat());
+        job["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Every job that there is, at most 1,000.
+    #[track_caller]
+    pub fn jobs(&self) -> Vec<Value> {
+        let jobs = self.drs.json(&["job", "list", "--limit", "1000"]);
+        jobs.as_array().expect("a list").clone()
+    }
+}
+
+/// A process of the cluster; it is killed with this value.
+pub struct Role {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Role {
+    /// What it has said.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until it is ready.
+    #[track_caller]
+    pub fn ready(&self) {
+        wait_for("a role is ready", || {
+            let log = self.log();
+            assert!(!log.contains("error:"), "{log}");
+            log.contains("is ready").then_some(())
+        });
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("signalled");
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("reaped");
+    }
+
+    /// Stops it in the middle of whatever it does; it does not know.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Ends it in order and tells how long that took.
+    pub fn terminate(mut self) -> Duration {
+        let begun = Instant::now();
+        self.signal(Signal::TERM);
+        self.child.wait().expect("reaped");
+        begun.elapsed()
+    }
+
+    /// Waits until it ends of itself, and returns its exit code.
+    #[track_caller]
+    pub fn ended(mut self) -> Option<i32> {
+        wait_for("a role ends", || self.child.try_wait().expect("a child")).code()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
