@@ -1,11 +1,14 @@
-//! The worker inside this process: all of `drs serve`, and of a command that runs its job itself.
+//! The worker inside this process: of `drs serve`, beside a scheduler, and of a command that runs its job
+//! itself. Such a command looks after jobs that nobody drives, but fires no schedule: it is there for its
+//! own job, and ends with it.
 
 use std::time::Duration;
 
 use drs_backend::{Backend, JobFilter};
 use drs_model::{Fault, Job, JobId, Phase, SignedDuration};
 use drs_runtime::{DataDir, Shutdown, WorkerLock, clock, signals};
-use drs_worker::{UpkeepConfig, Worker, WorkerConfig, tidy_spool, tidy_vault, upkeep};
+use drs_scheduler::{Scheduler, SchedulerConfig, UpkeepPace, upkeep};
+use drs_worker::{Worker, WorkerConfig, tidy_spool, tidy_vault};
 use tokio::task::JoinHandle;
 
 use crate::failure::Outcome;
@@ -19,7 +22,16 @@ const LOOK: Duration = Duration::from_secs(2);
 /// What a job does whose command was interrupted.
 const GOES_ON: &str = "continues when `drs serve` or the next drs command that runs jobs starts";
 
-/// A worker with its upkeep, running in tasks of this process.
+/// Whether this process fires schedules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Schedules {
+    /// It does: `drs serve`.
+    Fire,
+    /// It does not: a command that runs its own job.
+    Rest,
+}
+
+/// A worker with a scheduler, or with the upkeep alone, running in tasks of this process.
 pub(crate) struct EmbeddedWorker {
     name: String,
     tasks: Vec<JoinHandle<()>>,
@@ -28,7 +40,11 @@ pub(crate) struct EmbeddedWorker {
 
 impl EmbeddedWorker {
     /// Starts one; what workers left that were killed is taken over at once.
-    pub(crate) async fn start(place: &Place, shutdown: &Shutdown) -> Outcome<Self> {
+    pub(crate) async fn start(
+        place: &Place,
+        shutdown: &Shutdown,
+        schedules: Schedules,
+    ) -> Outcome<Self> {
         let vault = place.vault()?;
         let name = format!("drs-{}-{:x}", std::process::id(), clock::now().as_millisecond());
         let lock = place.dir.worker_lock(&name)?;
@@ -46,7 +62,7 @@ impl EmbeddedWorker {
             tokio::spawn(async move {
                 worker.run(until).await;
             }),
-            tokio::spawn(upkeep(place.backend.clone(), UpkeepConfig::default(), shutdown.clone())),
+            keeper(place.backend.clone(), &name, shutdown.clone(), schedules),
             tokio::spawn(undertaker(place.backend.clone(), place.dir.clone(), shutdown.clone())),
         ];
         Ok(Self { name, tasks, _lock: lock })
@@ -70,6 +86,21 @@ impl EmbeddedWorker {
         let mut jobs = backend.store.list(&driven).await?;
         jobs.retain(|job| job.state.lease().is_some_and(|lease| lease.worker == self.name));
         Ok(jobs)
+    }
+}
+
+fn keeper(
+    backend: Backend,
+    name: &str,
+    shutdown: Shutdown,
+    schedules: Schedules,
+) -> JoinHandle<()> {
+    match schedules {
+        Schedules::Fire => {
+            let scheduler = Scheduler::new(SchedulerConfig::named(name), backend);
+            tokio::spawn(scheduler.run(shutdown))
+        }
+        Schedules::Rest => tokio::spawn(upkeep(backend, UpkeepPace::default(), shutdown)),
     }
 }
 
@@ -109,7 +140,7 @@ pub(crate) async fn see_through(place: &Place, output: Output, id: JobId) -> Out
         }
         output.say("`drs serve` has ended: this command goes on with the job");
     }
-    let worker = EmbeddedWorker::start(place, &shutdown).await?;
+    let worker = EmbeddedWorker::start(place, &shutdown, Schedules::Rest).await?;
     let job = tokio::select! {
         job = watch::until_over(place, output, id) => Some(job),
         () = shutdown.stopping() => None,
@@ -155,10 +186,11 @@ async fn until_unserved(dir: &DataDir) -> Outcome<()> {
     Ok(())
 }
 
-/// Ends the leases of workers whose process is gone.
+/// Ends the leases of workers whose process is gone, and the term of a scheduler that died with one.
 async fn bury(backend: &Backend, dir: &DataDir) -> Outcome<()> {
     for worker in dir.dead_workers()? {
         let jobs = backend.store.bury(clock::now(), worker.name()).await?;
+        backend.store.resign(clock::now(), worker.name()).await?;
         if jobs > 0 {
             tracing::info!(worker = worker.name(), jobs, "a worker died; its jobs are taken over");
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use drs_backend::{Backend, Delivery};
 use drs_hypervisor::Drivers;
-use drs_model::{Job, StepMark, Timestamp};
+use drs_model::{Job, StepMark};
 use drs_protocol::session::{Action, Event, Session};
 use drs_protocol::store::{BeatAnswer, Driving, Outcome, RefenceAnswer, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
@@ -48,14 +48,6 @@ const CANCEL_LOOK: Duration = Duration::from_secs(2);
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// How long a release of the hold may take before the hold is simply dropped.
 const RELEASE_LIMIT: Duration = Duration::from_secs(10);
-
-/// Waits until an instant.
-pub(crate) async fn until(instant: Timestamp) {
-    let wait = instant.duration_since(clock::now());
-    if let Ok(wait) = Duration::try_from(wait) {
-        tokio::time::sleep(wait).await;
-    }
-}
 
 /// Resolves when the hold is lost; never when there is none.
 async fn lost(hold: Option<&dyn Hold>) {
@@ -155,7 +147,7 @@ impl<'a> Drive<'a> {
                     None
                 }
                 _ = look.tick() => self.cancel_asked().await,
-                () = until(next_tick) => Some(Event::Tick),
+                () = clock::until(next_tick) => Some(Event::Tick),
             };
             if let Some(event) = event {
                 self.happened(event).await;

@@ -27,9 +27,9 @@ mod saga;
 mod sagas;
 mod spool;
 mod telemetry;
-mod upkeep;
+mod tidy;
 mod worker;
 
 pub use spool::tidy_spool;
-pub use upkeep::{UpkeepConfig, tidy_vault, upkeep};
+pub use tidy::tidy_vault;
 pub use worker::{Until, Worker, WorkerConfig};

@@ -217,15 +217,8 @@ impl Slot {
     }
 }
 
-/// Publishes a job's message. What cannot be published now, the sweeper publishes later.
-pub(crate) async fn publish(backend: &Backend, job: &Job) {
-    if let Err(error) = backend.dispatch.publish(&job.into()).await {
-        tracing::warn!(job = %job.id, %error, "not published, the sweeper will");
-    }
-}
-
 pub(crate) async fn publish_all(backend: &Backend, jobs: &[Job]) {
     for job in jobs {
-        publish(backend, job).await;
+        backend.publish(job).await;
     }
 }

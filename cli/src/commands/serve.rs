@@ -4,7 +4,7 @@ use drs_model::Fault;
 use drs_runtime::{Shutdown, signals};
 use serde_json::json;
 
-use crate::embedded::EmbeddedWorker;
+use crate::embedded::{EmbeddedWorker, Schedules};
 use crate::exit::Exit;
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
@@ -23,7 +23,7 @@ pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
     signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing every job over"))
         .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
     watched::serve(&place, &shutdown).await?;
-    let worker = EmbeddedWorker::start(&place, &shutdown).await?;
+    let worker = EmbeddedWorker::start(&place, &shutdown, Schedules::Fire).await?;
     let (root, section) = (place.dir.root(), &place.config.worker);
     let document = json!({
         "ready": true,

@@ -75,6 +75,13 @@ impl Backend {
         self.catalog.remove_host(name).await
     }
 
+    /// Publishes a job's message. What cannot be published now, the sweeper publishes later.
+    pub async fn publish(&self, job: &Job) {
+        if let Err(error) = self.dispatch.publish(&job.into()).await {
+            tracing::warn!(job = %job.id, %error, "not published, the sweeper will");
+        }
+    }
+
     /// Tells other programs what happened to a job, if anybody listens. What cannot be told is lost.
     pub async fn announce(&self, job: &Job, at: Timestamp, what: Happening) {
         let Some(feed) = &self.feed else { return };
