@@ -4,6 +4,7 @@ pub(crate) mod archive;
 pub(crate) mod catalog;
 pub(crate) mod jobs;
 pub(crate) mod roles;
+pub(crate) mod schedule;
 pub(crate) mod values;
 
 #[cfg(test)]
@@ -132,6 +133,9 @@ pub(crate) enum Command {
     /// Replication pairs: a protected VM and where it is restored
     #[command(subcommand, arg_required_else_help = true)]
     Pair(catalog::PairCommand),
+    /// Schedules: what is done again and again
+    #[command(subcommand, arg_required_else_help = true)]
+    Schedule(schedule::ScheduleCommand),
     Backup(jobs::BackupArgs),
     Restore(jobs::RestoreArgs),
     Replicate(jobs::ReplicateArgs),

@@ -13,6 +13,8 @@ mod point;
 mod power;
 mod replicate;
 mod restore;
+mod schedule;
+mod scheduler;
 mod serve;
 mod site;
 mod vm;
@@ -40,6 +42,7 @@ pub(crate) async fn run(cli: Cli, output: Output, opened: Option<Opened>) -> Out
         Command::Completions { shell } => completions::run(output, shell),
         Command::Serve => serve::run(place(opened).await?, output).await,
         Command::Worker(args) => worker::run(place(opened).await?, output, args).await,
+        Command::Scheduler => scheduler::run(place(opened).await?, output).await,
         Command::Api => api::run(place(opened).await?, output).await,
         other => with_place(place(opened).await?, output, other).await,
     }
@@ -56,6 +59,7 @@ async fn with_place(place: Place, output: Output, command: Command) -> Outcome<E
         Command::Site(command) => site::run(&place, output, command).await,
         Command::Vm(command) => vm::run(&place, output, command).await,
         Command::Pair(command) => pair::run(&place, output, command).await,
+        Command::Schedule(command) => schedule::run(&place, output, command).await,
         Command::Backup(args) => backup::run(&place, output, args).await,
         Command::Restore(args) => restore::run(&place, output, args).await,
         Command::Replicate(args) => replicate::run(&place, output, args).await,

@@ -48,7 +48,7 @@ impl Exit {
             Self::Success => (0, "done"),
             Self::Internal => (1, "a defect of drs"),
             Self::Usage => (2, "wrong usage, invalid input or configuration; nothing was done"),
-            Self::NotFound => (3, "no such host, site, VM, point, pair or job"),
+            Self::NotFound => (3, "no such host, site, VM, point, pair, schedule or job"),
             Self::InUse => (4, "exists already, is in use, or runs already"),
             Self::Unreachable => (5, "a host cannot be reached"),
             Self::Refused => (6, "a host refused: its key, our login, missing rights or tools"),

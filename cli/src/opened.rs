@@ -15,7 +15,8 @@ pub(crate) struct Opened {
     pub config: Config,
     /// The figures of this process, when somebody may ask for them.
     pub metrics: Option<Metrics>,
-    role: Option<&'static str>,
+    /// The name of its role among services; `None` for a command.
+    pub role: Option<&'static str>,
 }
 
 impl Opened {

@@ -6,7 +6,7 @@ use drs_backend::submit;
 use drs_hypervisor::ImportPlan;
 use drs_model::{
     Fault, FaultCode, Job, JobId, JobKind, JobSpec, Phase, PointId, PowerAction, ReplacePolicy,
-    RestoreTarget, VmRef,
+    RestoreTarget, Subject, VmRef, Work,
 };
 use drs_runtime::{clock, trace};
 use serde::Serialize;
@@ -204,8 +204,21 @@ fn sentence(job: &Job, point: Option<&PointView>) -> String {
             };
             format!("{vm} {done}, took {took}")
         }
+        (JobSpec::FanOut { subject, work, .. }, _) => fanned_out(job, subject, *work),
         (spec, _) => format!("{} of {} is done, took {took}", spec.kind(), spec.subject()),
     }
+}
+
+/// How many jobs a fan-out submitted.
+fn fanned_out(job: &Job, subject: &Subject, work: Work) -> String {
+    let output = job.steps.iter().find(|entry| entry.step == "fan_out").map(|entry| &entry.output);
+    let count = |what: &str| output.and_then(|output| output[what].as_u64()).unwrap_or_default();
+    let mut text = format!("{work} of {subject}: jobs submitted: {}", count("submitted"));
+    if count("left_out") > 0 {
+        let left_out = count("left_out");
+        text.push_str(&format!(", left out since those of before are not over: {left_out}"));
+    }
+    text + " (see `drs job list`)"
 }
 
 /// What a restore made, and what became of the VM that was there.

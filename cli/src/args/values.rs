@@ -4,7 +4,7 @@ use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use drs_model::{HostName, HypervisorKind, PairName, Phase, ReplacePolicy, VmName, VmRef};
+use drs_model::{HostName, HypervisorKind, PairName, Phase, ReplacePolicy, VmName, VmRef, Work};
 
 /// What to back up: `HOST/VM`, or the name of a pair.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,6 +213,11 @@ pub(crate) fn fingerprint(text: &str) -> Result<String, String> {
 pub(crate) fn driver() -> impl TypedValueParser<Value = HypervisorKind> {
     PossibleValuesParser::new(HypervisorKind::ALL.map(HypervisorKind::as_str))
         .try_map(|name| name.parse::<HypervisorKind>())
+}
+
+/// The name of what a schedule does.
+pub(crate) fn work() -> impl TypedValueParser<Value = Work> {
+    PossibleValuesParser::new(Work::ALL.map(Work::as_str)).try_map(|name| name.parse::<Work>())
 }
 
 /// A job state's name.

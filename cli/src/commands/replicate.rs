@@ -39,6 +39,26 @@ fn counterpart(pair: &ReplicationPair, args: &ReplicateArgs) -> RestoreTarget {
     RestoreTarget { start: args.start, replace: args.replace.or(target.replace), ..target }
 }
 
+/// Which side can be staged is the job's own choice: each does what it can.
+fn streamed(transfer: Transfer) -> Transfer {
+    Transfer { method: TransferMethod::Stream, ..transfer }
+}
+
+/// What will be replicated, when nothing speaks against it on the source's side.
+pub(super) async fn ready(
+    place: &Place,
+    pair: &ReplicationPair,
+    transfer: Transfer,
+) -> Outcome<VmDescription> {
+    for host in [&pair.source.host, &pair.target_host] {
+        let driver = place.driver(host).await?;
+        if driver.staging().is_some() {
+            backup::movable(&*driver, transfer).await?;
+        }
+    }
+    backup::ready(place, &pair.source, streamed(transfer)).await
+}
+
 /// A replication that is asked for.
 struct Wanted {
     id: JobId,
@@ -60,18 +80,10 @@ struct PlanView<'a> {
 impl Wanted {
     /// What would be made, when nothing speaks against it.
     async fn plan(&self, place: &Place) -> Outcome<(VmDescription, ImportPlan)> {
-        // Which side can be staged is the job's own choice: each does what it can.
-        let streamed = Transfer { method: TransferMethod::Stream, ..self.transfer };
-        let source = &self.pair.source;
-        for host in [&source.host, &self.target.vm.host] {
-            let driver = place.driver(host).await?;
-            if driver.staging().is_some() {
-                backup::movable(&*driver, self.transfer).await?;
-            }
-        }
-        let description = backup::ready(place, source, streamed).await?;
-        let kind = place.driver(&source.host).await?.kind();
+        let description = ready(place, &self.pair, self.transfer).await?;
+        let kind = place.driver(&self.pair.source.host).await?.kind();
         let point = self.expected(&description, kind);
+        let streamed = streamed(self.transfer);
         let plan = restore::plan(place, self.id, &point, &self.target, streamed).await?;
         Ok((description, plan))
     }

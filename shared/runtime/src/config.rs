@@ -27,6 +27,8 @@ use crate::environment;
 pub struct Config {
     /// `[worker]`
     pub worker: WorkerSection,
+    /// `[scheduler]`
+    pub scheduler: SchedulerSection,
     /// `[vault]`
     pub vault: VaultSection,
     /// `[cluster]`; `None` when everything is in one file of this machine.
@@ -49,6 +51,14 @@ pub struct WorkerSection {
     pub lease_seconds: u32,
     /// `attempts_max`: attempts before a job fails for good. Default 5, 1 to 100.
     pub attempts_max: u32,
+}
+
+/// How schedulers take turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SchedulerSection {
+    /// `lease_seconds`: after how many seconds without a sign of life of the leader another scheduler
+    /// leads. Default 15, 3 to 600.
+    pub lease_seconds: u32,
 }
 
 /// Where recovery points are.
@@ -192,6 +202,9 @@ impl Config {
                 critical_slots: values.integer("worker", "critical_slots", 1) as usize,
                 lease_seconds: values.integer("worker", "lease_seconds", 60),
                 attempts_max: values.integer("worker", "attempts_max", 5),
+            },
+            scheduler: SchedulerSection {
+                lease_seconds: values.integer("scheduler", "lease_seconds", 15),
             },
             cluster: ClusterSection::from_values(values),
             vault: VaultSection { path: values.text("vault", "path").map(PathBuf::from) },

@@ -44,6 +44,7 @@ pub(super) const KEYS: &[Key] = &[
     key("worker", "critical_slots", Rule::Integer(0, 64)),
     key("worker", "lease_seconds", Rule::Integer(3, 3600)),
     key("worker", "attempts_max", Rule::Integer(1, 100)),
+    key("scheduler", "lease_seconds", Rule::Integer(3, 600)),
     key("vault", "path", Rule::AbsolutePath),
     key("cluster", "amqp", Rule::Url(&["amqp://", "amqps://"])),
     key("cluster", "amqp_password_file", Rule::AbsolutePath),
@@ -82,6 +83,10 @@ pub(super) const TEMPLATE: &str = "\
 #lease_seconds = 60
 # Attempts before a job fails for good.
 #attempts_max = 5
+
+[scheduler]
+# A scheduler that leads and gave no sign of life for so long is followed by another one.
+#lease_seconds = 15
 
 [vault]
 # Where recovery points are kept; without it: `vault` beside this file.

@@ -1,0 +1,29 @@
+//! `drs scheduler`
+
+use drs_model::SignedDuration;
+use drs_runtime::Shutdown;
+use drs_scheduler::{Scheduler, SchedulerConfig};
+use serde_json::json;
+
+use crate::cluster;
+use crate::exit::Exit;
+use crate::failure::Outcome;
+use crate::output::Output;
+use crate::place::Place;
+
+pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
+    cluster::demanded(&place, "drs scheduler")?;
+    let shutdown = Shutdown::new();
+    let name = cluster::begin(&place, "scheduler", &shutdown).await?;
+    let lease = SignedDuration::from_secs(i64::from(place.config.scheduler.lease_seconds));
+    let config = SchedulerConfig { lease, ..SchedulerConfig::named(name.clone()) };
+    let document = json!({
+        "ready": true,
+        "scheduler": name,
+        "process": std::process::id(),
+    });
+    output.answer(&document, || format!("drs scheduler is ready: {}", name))?;
+    Scheduler::new(config, place.backend.clone()).run(shutdown).await;
+    output.say("drs scheduler ends");
+    Ok(Exit::Success)
+}
