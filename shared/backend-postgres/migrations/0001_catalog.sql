@@ -5,7 +5,7 @@
 -- Who may use a schema that is there already need not have the right to make one.
 DO $$
 BEGIN
-    IF to_regnamespace('drs') IS NULL THEN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'drs') THEN
         CREATE SCHEMA drs;
     END IF;
 END

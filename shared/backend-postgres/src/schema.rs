@@ -18,7 +18,12 @@ const ALONE: &str = "\
     SET LOCAL statement_timeout = '290s'; \
     SELECT pg_advisory_xact_lock(6583923)";
 
-const IS_THERE: &str = "SELECT to_regclass('drs.drs_schema') IS NOT NULL";
+/// Read from the catalogue's tables: `to_regclass` answers from a cache, which may still say no when another
+/// process made the table while this one waited for the lock.
+const IS_THERE: &str = "\
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_class \
+    JOIN pg_catalog.pg_namespace ON pg_namespace.oid = relnamespace \
+    WHERE nspname = 'drs' AND relname = 'drs_schema')";
 const VERSION: &str = "SELECT coalesce(max(version), 0) FROM drs.drs_schema";
 const APPLIED: &str = "INSERT INTO drs.drs_schema (version) VALUES ($1)";
 
@@ -65,3 +70,6 @@ async fn version(client: &impl GenericClient) -> Result<i64, Error> {
         Ok(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

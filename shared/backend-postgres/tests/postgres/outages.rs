@@ -1,0 +1,94 @@
+//! A server that goes away costs the calls that meet it, and none that come after it is back.
+
+use drs_backend::{BackendError, Catalog};
+use drs_backend_postgres::{PostgresCatalog, PostgresConfig};
+use drs_lab_servers::{Postgres, Proxy};
+use tokio::task::JoinSet;
+
+use crate::{config, connect, host};
+
+fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, BackendError>) {
+    match answer {
+        Err(BackendError::Unavailable { what, reason }) => {
+            assert!(what.starts_with("PostgreSQL at 127.0.0.1:"), "{what}");
+            assert!(!reason.is_empty() && !reason.contains('\n'), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// As many calls at once as there are connections, so that each of them is open.
+async fn use_every_connection(catalog: &PostgresCatalog) {
+    let mut calls = JoinSet::new();
+    for _ in 0..4 * PostgresConfig::CONNECTIONS_MAX {
+        let catalog = catalog.clone();
+        calls.spawn(async move { catalog.hosts().await });
+    }
+    for answer in calls.join_all().await {
+        answer.expect("an answer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_the_next_call_works_whatever_it_is() {
+    let server = Postgres::start();
+    let catalog = connect(&server.url()).await.expect("connected");
+    for round in 0..4 {
+        use_every_connection(&catalog).await;
+        if round % 2 == 0 {
+            server.kill();
+        }
+        server.restart();
+        catalog.add_host(&host(&format!("h{round}"))).await.expect("added");
+        use_every_connection(&catalog).await;
+    }
+    assert_eq!(catalog.hosts().await.expect("read").len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_server_is_gone_or_frozen_it_cannot_be_used() {
+    let server = Postgres::start();
+    let catalog = connect(&server.url()).await.expect("connected");
+    use_every_connection(&catalog).await;
+    server.stop();
+    assert_unavailable(catalog.hosts().await);
+    assert_unavailable(catalog.add_host(&host("dc")).await);
+    server.restart();
+    use_every_connection(&catalog).await;
+    server.freeze();
+    assert_unavailable(catalog.hosts().await);
+    server.thaw();
+    catalog.add_host(&host("dc")).await.expect("added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_gets_no_answer_fails_and_gives_its_connection_up() {
+    let server = Postgres::start();
+    let proxy = Proxy::to(server.port());
+    let through =
+        server.url().replace(&format!(":{}/", server.port()), &format!(":{}/", proxy.port()));
+    let catalog =
+        PostgresCatalog::connect(&PostgresConfig { connections_max: 1, ..config(&through) })
+            .await
+            .expect("connected");
+    // Another session holds the table, so that the statement is under way when the line is cut.
+    let (other, connection) =
+        tokio_postgres::connect(&server.url(), tokio_postgres::NoTls).await.expect("connected");
+    let connection = tokio::spawn(connection);
+    other.batch_execute("BEGIN; LOCK TABLE drs.host").await.expect("locked");
+    let waiting = tokio::spawn({
+        let catalog = catalog.clone();
+        async move { catalog.add_host(&host("dc")).await }
+    });
+    let blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    while other.query_one(blocked, &[]).await.expect("read").get::<_, i64>(0) == 0 {
+        tokio::task::yield_now().await;
+    }
+    proxy.cut();
+    assert_unavailable(waiting.await.expect("a task"));
+    proxy.heal();
+    other.batch_execute("ROLLBACK").await.expect("released");
+    drop(other);
+    connection.await.expect("a task").expect("closed in good order");
+    assert_eq!(catalog.hosts().await.expect("read"), []);
+}
