@@ -1,5 +1,4 @@
-//! Private servers for tests: real brokers and databases on free ports, gone without a trace when their
-//! test is.
+//! Private servers for tests: real brokers and databases on free ports, gone when their test is.
 //!
 //! [`RabbitMq`], [`Redis`] and [`Postgres`] are the machine's own programs, run in a temporary directory and
 //! listening on 127.0.0.1 alone; no service of the machine is touched. Each is a [`Server`], which tests
