@@ -30,10 +30,10 @@ pub(crate) struct Place {
 impl Place {
     /// Opens the ports of an opened data directory.
     pub(crate) async fn open(opened: Opened) -> Outcome<Self> {
-        let Opened { dir, config, metrics, .. } = opened;
+        let Opened { dir, config, metrics, role } = opened;
         let backend = match &config.cluster {
             None => wiring::open_backend(&dir)?,
-            Some(_) => return Err(Failure::invalid("no cluster yet", "Wait.")),
+            Some(cluster) => wiring::connect_cluster(cluster, role.unwrap_or("drs")).await?,
         };
         let drivers = Arc::new(CatalogDrivers::new(Arc::clone(&backend.catalog), &dir));
         Ok(Self { dir, config, metrics, backend, drivers })

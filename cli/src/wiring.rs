@@ -6,15 +6,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use drs_backend::{Backend, BackendError, Catalog};
+use drs_backend_amqp::{AmqpConfig, AmqpDispatch};
+use drs_backend_postgres::{PostgresCatalog, PostgresConfig};
+use drs_backend_redis::{Clock, RedisConfig, RedisStore};
 use drs_backend_sqlite::SqliteBackend;
 use drs_hypervisor::libvirt::LibvirtDriver;
 use drs_hypervisor::proxmox::ProxmoxDriver;
 use drs_hypervisor::simulated::SimulatedDriver;
 use drs_hypervisor::{Driver, DriverError, Drivers};
 use drs_model::{Fault, Host, HostName, HypervisorKind};
+use drs_runtime::config::ClusterSection;
 use drs_runtime::{Config, DataDir, environment};
 use drs_transport::{ShellGuard, SshConfig, SshRemote};
 use drs_vault::{DirVault, Vault, VaultError};
+
+use crate::failure::Outcome;
 
 /// Makes the job core of a new data directory.
 pub(crate) fn create_backend(dir: &DataDir) -> Result<(), BackendError> {
@@ -29,6 +35,43 @@ pub(crate) fn create_vault(path: &Path) -> Result<(), VaultError> {
 /// The job core of a data directory.
 pub(crate) fn open_backend(dir: &DataDir) -> Result<Backend, BackendError> {
     Ok(SqliteBackend::open(&dir.database())?.backend())
+}
+
+/// The job core of a cluster. `name` is what its servers show of this process.
+pub(crate) async fn connect_cluster(cluster: &ClusterSection, name: &str) -> Outcome<Backend> {
+    let ca_file = || cluster.ca_file.clone();
+    let amqp = AmqpConfig {
+        password: cluster.amqp.password()?,
+        lanes: cluster.lanes.clone(),
+        ca_file: ca_file(),
+        name: name.to_owned(),
+        ..AmqpConfig::at(&cluster.amqp.url)
+    };
+    let redis = RedisConfig {
+        password: cluster.redis.password()?,
+        ca_file: ca_file(),
+        ..RedisConfig::new(&cluster.redis.url)
+    };
+    let postgres = PostgresConfig {
+        password: cluster.postgres.password()?,
+        ca_file: ca_file(),
+        ..PostgresConfig::new(&cluster.postgres.url)
+    };
+    let (amqp, redis, postgres) = tokio::try_join!(
+        AmqpDispatch::connect(&amqp),
+        RedisStore::connect(&redis, Clock::Server),
+        PostgresCatalog::connect(&postgres),
+    )?;
+    let (amqp, redis, postgres) = (Arc::new(amqp), Arc::new(redis), Arc::new(postgres));
+    Ok(Backend {
+        store: redis.clone(),
+        dispatch: amqp.clone(),
+        catalog: postgres.clone(),
+        events: redis,
+        history: Some(postgres),
+        feed: Some(amqp.clone()),
+        dead: Some(amqp),
+    })
 }
 
 /// The vault that the configuration names.

@@ -28,6 +28,8 @@ pub struct Cluster {
 pub struct Settings<'a> {
     /// Seconds of a lease; 60 when `None`.
     pub lease_seconds: Option<u32>,
+    /// Seconds for which a leading scheduler is trusted; 15 when `None`.
+    pub leader_seconds: Option<u32>,
     /// Jobs of a worker at one time; 4 when `None`.
     pub slots: Option<u32>,
     /// Where spans go.
@@ -68,6 +70,9 @@ impl Cluster {
         }
         if let Some(slots) = settings.slots {
             text.push_str(&format!("slots = {slots}\n"));
+        }
+        if let Some(seconds) = settings.leader_seconds {
+            text.push_str(&format!("[scheduler]\nlease_seconds = {seconds}\n"));
         }
         if let Some(endpoint) = settings.otlp {
             text.push_str(&format!("[telemetry]\notlp = \"{endpoint}\"\n"));

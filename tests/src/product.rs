@@ -59,7 +59,8 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn of(output: Output) -> Self {
+    /// What a command left.
+    pub fn of(output: Output) -> Self {
         use std::os::unix::process::ExitStatusExt;
         let signal = output.status.signal().map(|signal| 128 + signal);
         Self {
@@ -164,7 +165,8 @@ impl Installation {
         self.serve_with(|_| {})
     }
 
-    fn serve_with(&self, change: impl FnOnce(&mut Command)) -> Serving {
+    /// Starts `drs serve` with a change to its command.
+    pub fn serve_with(&self, change: impl FnOnce(&mut Command)) -> Serving {
         let log = std::fs::File::create(self.dir.path().join("serve.log")).expect("a log");
         let mut command = self.command(&["serve"]);
         command.stdout(log.try_clone().expect("a log")).stderr(log);

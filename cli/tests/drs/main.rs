@@ -8,4 +8,5 @@ mod points;
 mod refusals;
 mod replace;
 mod rsh;
+mod schedules;
 mod serve;

@@ -1,0 +1,7 @@
+//! The product as a cluster: real RabbitMQ, Redis and PostgreSQL, roles as processes that are killed, frozen
+//! and told to end.
+
+mod bad_input;
+mod roles;
+mod schedules;
+mod takeover;
