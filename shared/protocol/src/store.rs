@@ -10,7 +10,8 @@
 //! - **The lease belongs to the worker**: when it runs out, `reap` gives the job, with all that it
 //!   holds, to the next worker.
 //! - A claim takes every resource of the job at once, or none and parks it.
-//! - What a worker writes carries its fencing token; a newer claim makes it `Lost`.
+//! - What a worker writes carries its fencing token; a newer claim makes it `Lost`. Tokens grow with
+//!   every claim, and with time, so that a store that lost its latest ones gives none of them again.
 
 mod claim;
 mod drive;

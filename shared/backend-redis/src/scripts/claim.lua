@@ -27,7 +27,7 @@ for _, need in ipairs(needs(job)) do hold(need.resource, id) end
 become(job, 'claimed', {
   worker = worker,
   ['until'] = later(NOW, ARGV[4], ARGV[5]),
-  fence = next_fence(job.fence),
+  fence = next_fence(math.max(tonumber(job.fence), milliseconds(NOW))),
   attempt = string.format('%d', job.attempt + 1),
   started = job.started or NOW,
 })

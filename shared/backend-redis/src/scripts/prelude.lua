@@ -25,6 +25,11 @@ if NOW == '' then
   NOW = later('400000000000000000000', time[1], time[2] * 1000)
 end
 
+-- Since 1970, for a time.
+local function milliseconds(time)
+  return (tonumber(time:sub(1, 12)) - 4e11) * 1000 + tonumber(time:sub(13, 15))
+end
+
 local function id_of_order(order) return order:sub(25) end
 local function key_of(id) return P .. 'job:' .. id end
 

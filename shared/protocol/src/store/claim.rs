@@ -1,7 +1,9 @@
 //! `create` and `claim`: how a job enters the store and how a worker takes it.
 
 use drs_model::job::state::Lease;
-use drs_model::{Job, JobEvent, JobId, JobState, Need, Phase, Resource, SignedDuration, Timestamp};
+use drs_model::{
+    FencingToken, Job, JobEvent, JobId, JobState, Need, Phase, Resource, SignedDuration, Timestamp,
+};
 
 use super::{JobMessage, Rows, wake};
 
@@ -92,6 +94,12 @@ fn first_busy<R: Rows>(rows: &mut R, job: &Job) -> Result<Option<(Need, Vec<JobI
     Ok(None)
 }
 
+/// The least token of a claim made now. A store that lost its latest tokens gives none of them a second
+/// time: hosts could not tell the two claims apart.
+fn token_of(now: Timestamp) -> FencingToken {
+    FencingToken(u64::try_from(now.as_millisecond()).unwrap_or_default())
+}
+
 fn take<R: Rows>(
     rows: &mut R,
     now: Timestamp,
@@ -102,7 +110,7 @@ fn take<R: Rows>(
         rows.hold(&need.resource, job.id)?;
     }
     job.state = job.state.apply(JobEvent::Claim(lease))?;
-    job.fence = rows.next_fence(job.fence)?;
+    job.fence = rows.next_fence(job.fence.max(token_of(now)))?;
     job.attempt += 1;
     job.updated_at = now;
     job.started_at.get_or_insert(now);

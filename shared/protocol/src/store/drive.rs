@@ -96,7 +96,7 @@ pub enum ReassertAnswer {
     Restored,
     /// There is a record after all.
     Exists,
-    /// Another job holds one of its resources.
+    /// Another job holds one of its resources: the record is there again, and waits for its turn.
     Conflict(JobId),
 }
 
@@ -244,6 +244,8 @@ pub fn reassert<R: Rows>(
         if holders.len() >= need.capacity as usize
             && let Some(other) = holders.into_iter().find(|id| *id != known.id)
         {
+            let state = JobState::Queued { not_before: now };
+            rows.put(&Job { state, published_at: None, updated_at: now, ..known.clone() })?;
             return Ok(ReassertAnswer::Conflict(other));
         }
     }

@@ -79,15 +79,18 @@ fn a_wiped_store_learns_of_running_and_of_queued_jobs() {
     let rival = Job { fence: FencingToken(9), ..job("c", "dc/web", 1) };
     let conflict = reassert(&mut ledger, at(4), &rival, "w3", TTL);
     assert_eq!(conflict, Ok(ReassertAnswer::Conflict(a.id)));
+    let waits = sweep(&mut ledger, at(5), TTL, 10).expect("swept");
+    assert_eq!(waits.iter().map(|job| job.id).collect::<Vec<_>>(), [rival.id]);
 }
 
 #[test]
 fn a_host_that_saw_a_newer_token_lifts_the_counter() {
     let mut ledger = Ledger::default();
     let a = claimed(&mut ledger, 1, &job("a", "dc/web", 1), "w1");
-    let lifted = refence(&mut ledger, at(2), &driver(&a, "w1"), FencingToken(40));
-    assert_eq!(lifted, Ok(RefenceAnswer::Fenced(FencingToken(41))));
-    let again = refence(&mut ledger, at(2), &driver(&a, "w1"), FencingToken(40));
+    let seen = FencingToken(a.fence.0 + 40);
+    let lifted = refence(&mut ledger, at(2), &driver(&a, "w1"), seen);
+    assert_eq!(lifted, Ok(RefenceAnswer::Fenced(FencingToken(seen.0 + 1))));
+    let again = refence(&mut ledger, at(2), &driver(&a, "w1"), seen);
     assert_eq!(again, Ok(RefenceAnswer::Lost), "the old token is dead");
 }
 
@@ -101,6 +104,16 @@ fn a_job_that_was_handed_over_keeps_its_vm_and_its_attempt() {
     let parked = claim(&mut ledger, at(2), &(&b).into(), "w2", TTL).expect("an answer");
     assert!(matches!(parked, ClaimAnswer::Parked { .. }));
     assert_eq!(claimed(&mut ledger, 2, &a, "w2").attempt, 1);
+}
+
+#[test]
+fn a_store_that_lost_its_tokens_gives_none_of_them_again() {
+    let mut ledger = Ledger::default();
+    let before = ledger.clone();
+    let a = claimed(&mut ledger, 1, &job("a", "dc/web", 1), "w1");
+    ledger = before;
+    let b = claimed(&mut ledger, 2, &job("b", "dc/web", 1), "w2");
+    assert!(b.fence > a.fence);
 }
 
 #[test]
