@@ -10,3 +10,4 @@ mod proxmox_mapping;
 mod proxmox_replace;
 mod proxmox_replicate;
 mod proxmox_traps;
+mod telemetry;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use drs_model::{Host, HostName, Job, JobId, JobSpec, Lane, Need, Phase, Timestamp, TraceContext};
 use drs_protocol::store::CreateAnswer;
+use tracing::Instrument;
 
 use crate::{
     Announcement, BackendError, Catalog, DeadLetters, Dispatch, Events, Feed, Happening, History,
@@ -140,7 +141,8 @@ pub async fn submit(
     if let CreateAnswer::Exists(existing) = backend.store.create(&job).await? {
         return Ok(Submitted::Existing(existing));
     }
-    match backend.dispatch.publish(&(&job).into()).await {
+    let span = tracing::info_span!("publish", job = %id, lane = %job.lane);
+    match backend.dispatch.publish(&(&job).into()).instrument(span).await {
         Ok(()) => backend.store.published(now, id).await?,
         Err(error) => tracing::warn!(job = %id, %error, "not published yet, the sweeper will"),
     }
