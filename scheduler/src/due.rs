@@ -4,9 +4,10 @@ use drs_backend::{Backend, BackendError, Submitted, job_of, submit};
 use drs_model::{FireOutcome, JobId, Schedule, SignedDuration, Timestamp};
 use drs_protocol::due::{self, Known, Run};
 use drs_protocol::leader::Trust;
-use drs_runtime::clock;
+use drs_runtime::{clock, trace};
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use crate::leadership::Clock;
 
@@ -72,7 +73,8 @@ impl DueRuns {
 
     async fn fire(&self, now: Clock<'_>, run: Run<'_>) {
         let (schedule, at) = (&run.schedule.name, run.at);
-        if let Err(error) = self.decide(now, run).await {
+        let span = tracing::info_span!("fire", %schedule, %at);
+        if let Err(error) = self.decide(now, run).instrument(span).await {
             tracing::warn!(%schedule, %at, %error, "a run is not submitted yet, trying again");
         }
     }
@@ -120,7 +122,7 @@ impl DueRuns {
     ) -> Result<Submitted, BackendError> {
         let Schedule { subject, work, transfer, .. } = schedule;
         let spec = job_of(&*self.backend.catalog, subject, *work, *transfer).await?;
-        submit(&self.backend, id, spec, None, now).await
+        submit(&self.backend, id, spec, trace::current(), now).await
     }
 
     /// Submits again the latest runs of which neither the store nor history knows.

@@ -52,6 +52,9 @@ pub enum InvalidCalendar {
     Never(String),
 }
 
+/// Longest expression, in bytes.
+const EXPRESSION_BYTES_MAX: usize = 200;
+
 impl InvalidCalendar {
     /// What the operator can do.
     #[must_use]
@@ -94,7 +97,8 @@ impl Calendar {
         if cron.find_next_occurrence(&start, false).is_err() {
             return Err(InvalidCalendar::Never(expression.to_owned()));
         }
-        Ok(Self::Cron { expression: expression.to_owned(), zone: zone.to_owned() })
+        let zone = start.time_zone().iana_name().unwrap_or(zone).to_owned();
+        Ok(Self::Cron { expression: expression.to_owned(), zone })
     }
 
     /// The zone in which it is read.
@@ -125,6 +129,11 @@ impl Calendar {
 }
 
 fn read(expression: &str, zone: &str) -> Result<(Cron, TimeZone), InvalidCalendar> {
+    if expression.len() > EXPRESSION_BYTES_MAX {
+        let cut = expression.chars().take(20).collect();
+        let reason = format!("it is longer than {EXPRESSION_BYTES_MAX} bytes");
+        return Err(InvalidCalendar::Expression { expression: cut, reason });
+    }
     let tz = TimeZone::get(zone).map_err(|_| InvalidCalendar::Zone(zone.to_owned()))?;
     let parser = CronParser::builder().seconds(Seconds::Optional).build();
     let cron = parser.parse(expression).map_err(|error| InvalidCalendar::Expression {

@@ -46,6 +46,9 @@ fn nonsense_is_refused_with_its_reason() {
     for bad in ["", "* * *", "61 * * * *", "a b c d e", "0 0 30 2 *"] {
         assert!(Calendar::cron(bad, "UTC").is_err(), "{bad}");
     }
+    assert!(Calendar::cron(&"0,".repeat(500), "UTC").is_err());
+    let berlin = Calendar::cron("0 0 * * *", "europe/berlin").map(|calendar| calendar.to_string());
+    assert_eq!(berlin.as_deref(), Ok("0 0 * * * (Europe/Berlin)"));
     let zone = Calendar::cron("0 0 * * *", "Europe/Entenhausen");
     assert_eq!(zone, Err(InvalidCalendar::Zone("Europe/Entenhausen".into())));
 }
