@@ -9,7 +9,8 @@ use tokio_postgres::config::Host;
 
 use crate::database::CONNECT_WITHIN;
 
-/// What every connection asks of the server: no statement of ours takes 10 s unless something is wrong.
+/// What every connection asks of the server, before what the URL asks: no statement of ours takes 10 s unless
+/// something is wrong.
 const OPTIONS: &str = "-c statement_timeout=10s";
 
 const FORM: &str = "Write it as postgres://USER@HOST/DATABASE?sslmode=MODE.";
@@ -72,9 +73,8 @@ impl PostgresConfig {
         if config.get_application_name().is_none() {
             config.application_name("drs");
         }
-        if config.get_options().is_none() {
-            config.options(OPTIONS);
-        }
+        let options = [Some(OPTIONS), config.get_options()].map(Option::unwrap_or_default);
+        config.options(options.join(" ").trim_end());
         config.connect_timeout(CONNECT_WITHIN);
         Ok(config)
     }

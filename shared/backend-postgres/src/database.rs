@@ -12,15 +12,17 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::config::{PostgresConfig, named};
-use crate::failure::{Failure, unavailable, unconnected};
+use crate::failure::{Failure, SLOW, unavailable, unconnected};
 use crate::{schema, tls};
 
 /// For a new connection, from the first packet to the server's welcome.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For a connection of the pool to become free.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
-/// For a connection of the pool to show that it is alive.
+/// For a connection of the pool to show that it is alive; one that does not is replaced.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
+/// For a connection in all, however many of the pool turn out to be dead.
+const REACHED_WITHIN: Duration = Duration::from_secs(15);
 /// For an answer: a little longer than the server allows a statement.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// For the migrations together.
@@ -80,7 +82,10 @@ impl Database {
 
     /// A connection that was alive just now.
     async fn client(&self) -> Result<Client, BackendError> {
-        self.pool.get().await.map_err(|error| unconnected(&error, &self.what))
+        match timeout(REACHED_WITHIN, self.pool.get()).await {
+            Ok(client) => client.map_err(|error| unconnected(&error, &self.what)),
+            Err(_) => Err(unavailable(&self.what, SLOW)),
+        }
     }
 
     /// Why there is no answer. The connection is given up: nobody knows what comes over it next.

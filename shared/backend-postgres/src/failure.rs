@@ -38,6 +38,9 @@ impl Failure {
     }
 }
 
+/// What is said of a server that takes the connection and is silent.
+pub(crate) const SLOW: &str = "it did not answer in time";
+
 pub(crate) fn unavailable(what: &str, reason: impl Into<String>) -> BackendError {
     BackendError::Unavailable { what: what.to_owned(), reason: reason.into() }
 }
@@ -56,7 +59,7 @@ pub(crate) fn unconnected(error: &PoolError, what: &str) -> BackendError {
         PoolError::Timeout(TimeoutType::Wait) => {
             unavailable(what, "every connection of this process is busy")
         }
-        PoolError::Timeout(_) => unavailable(what, "it did not answer in time"),
+        PoolError::Timeout(_) => unavailable(what, SLOW),
         PoolError::Backend(error) => not_let_in(error, what),
         other => unavailable(what, other.to_string()),
     }

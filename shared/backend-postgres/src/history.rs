@@ -35,6 +35,9 @@ const RECORD: &str = "\
         consistency = EXCLUDED.consistency, completed_at = EXCLUDED.completed_at, \
         size_bytes = EXCLUDED.size_bytes, stored_bytes = EXCLUDED.stored_bytes";
 
+const OLDER: &str = "\
+    (created_at, id) < (SELECT created_at, id FROM drs.job_history WHERE id = ?)";
+
 const FIND: &str = "SELECT record FROM drs.job_history WHERE id = $1";
 
 #[async_trait]
@@ -70,33 +73,41 @@ impl History for PostgresCatalog {
     }
 
     async fn past(&self, filter: &JobFilter) -> Result<Vec<Job>, BackendError> {
-        let phases: Vec<&str> = filter.phases.iter().map(|phase| phase.as_str()).collect();
-        let before = filter.before.map(|id| id.0);
-        let limit = i64::try_from(filter.limit.min(JobFilter::LIMIT_MAX)).unwrap_or(i64::MAX);
-        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&limit];
-        let mut conditions = String::new();
-        let mut only = |condition: &str, value| {
-            values.push(value);
-            let word = if conditions.is_empty() { "WHERE" } else { "AND" };
-            let place = format!("${}", values.len());
-            conditions += &format!(" {word} {}", condition.replace('?', &place));
-        };
-        if let Some(subject) = &filter.subject {
-            only(if subject.contains('/') { "subject = ?" } else { "host = ?" }, subject);
-        }
-        if !phases.is_empty() {
-            only("phase = ANY(?)", &phases);
-        }
-        if let Some(before) = &before {
-            only(
-                "(created_at, id) < (SELECT created_at, id FROM drs.job_history WHERE id = ?)",
-                before,
-            );
-        }
-        let sql = format!(
-            "SELECT record FROM drs.job_history{conditions} \
-             ORDER BY created_at DESC, id DESC LIMIT $1"
-        );
+        let (sql, values) = list_query(filter);
+        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|value| &**value as _).collect();
         self.database.records(&sql, &values).await
     }
 }
+
+type Value = Box<dyn ToSql + Sync + Send>;
+
+/// The query for a filter: constant pieces, all values as parameters.
+fn list_query(filter: &JobFilter) -> (String, Vec<Value>) {
+    let mut conditions: Vec<&str> = Vec::new();
+    let mut values: Vec<Value> = Vec::new();
+    if let Some(subject) = &filter.subject {
+        conditions.push(if subject.contains('/') { "subject = ?" } else { "host = ?" });
+        values.push(Box::new(subject.clone()));
+    }
+    if !filter.phases.is_empty() {
+        let phases: Vec<&str> = filter.phases.iter().map(|phase| phase.as_str()).collect();
+        conditions.push("phase = ANY(?)");
+        values.push(Box::new(phases));
+    }
+    if let Some(before) = filter.before {
+        conditions.push(OLDER);
+        values.push(Box::new(before.0));
+    }
+    let mut sql = "SELECT record FROM drs.job_history".to_owned();
+    for (number, condition) in (1..).zip(&conditions) {
+        let word = if number == 1 { "WHERE" } else { "AND" };
+        sql += &format!(" {word} {}", condition.replace('?', &format!("${number}")));
+    }
+    let limit = filter.limit.min(JobFilter::LIMIT_MAX);
+    values.push(Box::new(i64::try_from(limit).unwrap_or(i64::MAX)));
+    sql += &format!(" ORDER BY created_at DESC, id DESC LIMIT ${}", values.len());
+    (sql, values)
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,8 +12,8 @@
 //! - A database of a newer version is refused and not changed.
 //! - A connection is asked whether it is alive before a statement goes out on it, and replaced when it is
 //!   not: a restart of the server costs no call that comes after it.
-//! - Nothing waits for ever: connecting 5 s, a connection of the pool 10 s, a statement 10 s, a migration
-//!   5 min.
+//! - Nothing waits for ever: a connection 15 s, a statement 10 s (12 s where the server is silent), the
+//!   migrations 5 min.
 //! - Passwords are in no URL, error or log.
 //!
 //! # Crash points
