@@ -193,6 +193,7 @@ async fn bury(backend: &Backend, dir: &DataDir) -> Outcome<()> {
         backend.store.resign(clock::now(), worker.name()).await?;
         if jobs > 0 {
             tracing::info!(worker = worker.name(), jobs, "a worker died; its jobs are taken over");
+            tracing::info!(target: "drs::metric", name = "drs_takeovers_total", value = jobs);
         }
         worker.buried();
     }

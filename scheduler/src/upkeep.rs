@@ -28,8 +28,12 @@ async fn perform(backend: &Backend, action: Action) -> Option<Event> {
     let now = clock::now();
     match action {
         Action::Reap(limit) => {
-            let jobs = backend.store.reap(now, limit).await;
-            Some(Event::Reaped(reported("reap", jobs)))
+            let jobs = reported("reap", backend.store.reap(now, limit).await);
+            if !jobs.is_empty() {
+                let value = jobs.len();
+                tracing::info!(target: "drs::metric", name = "drs_takeovers_total", value);
+            }
+            Some(Event::Reaped(jobs))
         }
         Action::Sweep(stale, limit) => {
             let jobs = backend.store.sweep(now, stale, limit).await;

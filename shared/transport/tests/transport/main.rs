@@ -4,6 +4,7 @@ mod full;
 mod guard;
 mod rsync;
 mod silence;
+mod spans;
 mod ssh;
 mod sshd;
 mod tidy;
