@@ -35,7 +35,7 @@ pub struct PostgresConfig {
     pub password: Option<Secret>,
     /// PEM file with the authorities whose certificates are trusted. Those of the machine when `None`.
     pub ca_file: Option<PathBuf>,
-    /// Most connections of this process. Default [`PostgresConfig::CONNECTIONS_MAX`].
+    /// Most connections of this process, at least 1. Default [`PostgresConfig::CONNECTIONS_MAX`].
     pub connections_max: usize,
 }
 
