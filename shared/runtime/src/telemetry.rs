@@ -9,6 +9,30 @@
 //!   address is configured ([`metrics`]). They are no log lines, at whatever level.
 //!
 //! What nobody listens to costs one comparison at its place in the code.
+//!
+//! # Spans
+//! The trace of a job begins with who submits it: a command or a fire of a schedule. The record and the
+//! message of the job carry it (`traceparent`), so that every process that works for the job goes on with it.
+//!
+//! | span | parent | tells |
+//! |---|---|---|
+//! | `drs.COMMAND` | none | a command, from its start to its end |
+//! | `fire` | none | `schedule`, `at`: a run of a schedule is decided on and submitted |
+//! | `publish` | who submits | `job`, `lane`: its message goes out |
+//! | `claim` | who submitted | `job`, `worker`; in each process that gets the message |
+//! | `job` | who submitted | `job`, `kind`, `subject`, `attempt`, `lane`, `worker`, `outcome`, `fault`; one for each attempt |
+//! | `hold` | `job` | the VMs of the job are taken on their hosts |
+//! | `step` | `job` | `step`, `mark` (`run`, `undo`), `fault` |
+//! | `transfer` | `step` | `step`, `bytes`: content on its way between a host, the vault and the spool |
+//! | `watch` | `step` | looks at something that takes its time; the looks themselves leave no spans |
+//! | `guard.VERB` | what asks | `host`, `verb`: a question to the guard of a host |
+//! | `guard.held` | `hold` | `host`: from the moment in which a VM is held to its end |
+//! | `ssh.exec` | what runs it | `host`, `program`, `code`, `bytes` of its output: a command on a host |
+//! | `ssh.stream` | what opens it | the same, from the opening of the stream to its end |
+//!
+//! A `fault` is a code (`host_unreachable`), and the span's status is *error* then. Spans wait for at most a
+//! second, 8,192 of them; those for which there is no room, and those that the receiver does not take within 2
+//! s, are lost. Every trace is sent: who wants fewer samples them in the collector.
 
 pub mod metrics;
 mod spans;

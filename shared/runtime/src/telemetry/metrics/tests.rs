@@ -55,6 +55,14 @@ fn every_figure_of_the_list_is_served_from_the_start() {
 }
 
 #[test]
+fn the_table_in_the_documentation_is_the_list() {
+    let source = include_str!("../metrics.rs");
+    let rows = source.lines().filter_map(|line| line.strip_prefix("//! | `")?.split('`').next());
+    let names: Vec<&str> = LIST.iter().map(|figure| figure.name).collect();
+    assert_eq!(rows.collect::<Vec<_>>(), names);
+}
+
+#[test]
 fn events_are_counted() {
     let text = after(|| {
         for phase in ["succeeded", "failed", "succeeded"] {
