@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use drs_model::{JobClass, Lane};
 use lapin::Channel;
@@ -103,7 +103,7 @@ impl Intake {
                     None => return,
                 },
                 _ = second.tick() => {
-                    self.hands.drop_overdue();
+                    self.hands.drop_overdue(Instant::now());
                     self.step(Event::Tick);
                 }
             }

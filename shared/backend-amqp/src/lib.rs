@@ -39,7 +39,7 @@ mod trouble;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drs_backend::{BackendError, Delivery, Dispatch};
@@ -153,7 +153,7 @@ impl Dispatch for AmqpDispatch {
         let held = answered.map_err(|_| ended())?;
         Ok(held.map(|held| {
             let message = held.message.clone();
-            Delivery { message, tag: self.shared.hands.take(held) }
+            Delivery { message, tag: self.shared.hands.take(Instant::now(), held) }
         }))
     }
 
