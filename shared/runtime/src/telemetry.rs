@@ -111,6 +111,9 @@ impl Telemetry {
     }
 }
 
+/// Says at each export why a receiver's certificate is refused; that it is refused is said once.
+const VERIFIER: &str = "rustls_platform_verifier";
+
 /// The filter of log lines, and why what `DRS_LOG` says is none.
 fn log_filter(level: &str) -> (EnvFilter, Option<tracing_subscriber::filter::ParseError>) {
     match environment::log_filter().as_deref().map(EnvFilter::try_new) {
@@ -126,8 +129,10 @@ fn lines(format: LogFormat, filter: EnvFilter) -> impl Layer<Registry> {
         LogFormat::Text => lines.with_target(false).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
-    let is_line =
-        |metadata: &Metadata<'_>| metadata.is_event() && metadata.target() != metrics::TARGET;
+    let is_line = |metadata: &Metadata<'_>| {
+        let target = metadata.target();
+        metadata.is_event() && target != metrics::TARGET && !target.starts_with(VERIFIER)
+    };
     // The hint keeps the other filter's: what neither lines nor spans want is never looked at.
     lines.with_filter(filter.and(filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE)))
 }

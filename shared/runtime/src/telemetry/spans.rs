@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{ExporterBuildError, Protocol, WithExportConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, Protocol, RetryPolicy, WithExportConfig, WithHttpConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
@@ -43,6 +45,8 @@ pub(super) fn provider(
         .with_protocol(Protocol::HttpBinary)
         .with_endpoint(format!("{}/v1/traces", base.trim_end_matches('/')))
         .with_timeout(PATIENCE)
+        // A command would wait for its end.
+        .with_retry_policy(RetryPolicy::disabled())
         .build()?;
     let batches = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE)
@@ -114,7 +118,7 @@ impl<E: SpanExporter> SpanExporter for Said<E> {
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !failed_before => {
-                tracing::warn!(%error, "traces are lost: their receiver cannot be reached");
+                tracing::warn!(%error, "traces are lost; check that the receiver listens, and for https that its certificate is trusted here");
             }
             Ok(()) if failed_before => tracing::info!("traces are received again"),
             _ => {}
