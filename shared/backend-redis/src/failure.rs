@@ -58,7 +58,11 @@ impl Failure {
 
 /// The error in one line, with what is to be done.
 fn explained(error: &RedisError) -> String {
-    let said = error.to_string().replace(['\r', '\n'], " ");
+    let said = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    let said = said.replace(['\r', '\n'], " ");
     if error.kind() == ErrorKind::AuthenticationFailed {
         return format!("{WRONG_LOGIN} ({said})");
     }
