@@ -24,7 +24,7 @@ fn running_checks(cluster: &Cluster, jobs: usize) -> Vec<String> {
 
 /// The runs of the check of a copy, as its host wrote them down.
 fn checks(cluster: &Cluster, n: usize) -> Vec<Interval> {
-    let file = cluster.drs().path().join(format!("simulated/a/journal/copy-{n}"));
+    let file = cluster.drs().path().join(format!("simulated/a.journal/copy-{n}"));
     let intervals = journal(&file).expect("a journal");
     intervals.into_iter().filter(|interval| interval.step == "check").collect()
 }
