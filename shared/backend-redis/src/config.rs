@@ -5,6 +5,11 @@ use std::path::PathBuf;
 use drs_backend::BackendError;
 use drs_model::Secret;
 
+use crate::failure::Failure;
+
+const FORMS: &str = "Write redis://USER@HOST:PORT or redis+sentinel://USER@HOST:PORT,HOST:PORT/MASTER, \
+    with rediss for TLS.";
+
 /// How to reach Redis.
 #[derive(Debug, Clone)]
 pub struct RedisConfig {
@@ -46,25 +51,25 @@ pub(crate) struct Address {
 impl Address {
     /// Reads a URL. What it says in an error holds no secret.
     pub(crate) fn read(url: &str) -> Result<Self, BackendError> {
-        Self::parse(url).map_err(|reason| BackendError::Unavailable {
-            what: "Redis".to_owned(),
-            reason: format!("its URL is not understood: {reason}"),
+        Self::parse(url).map_err(|reason| {
+            let reason = format!("its URL is not understood: {reason}");
+            Failure::refused(reason, FORMS).told("Redis")
         })
     }
 
     fn parse(url: &str) -> Result<Self, &'static str> {
-        const FORMS: &str = "write redis://HOST:PORT or redis+sentinel://HOST:PORT,HOST:PORT/MASTER, rediss for TLS";
-        let (scheme, rest) = url.split_once("://").ok_or(FORMS)?;
+        let no_form = "it begins with none of redis, rediss, redis+sentinel, rediss+sentinel";
+        let (scheme, rest) = url.split_once("://").ok_or(no_form)?;
         let (tls, sentinel) = match scheme {
             "redis" => (false, false),
             "rediss" => (true, false),
             "redis+sentinel" => (false, true),
             "rediss+sentinel" => (true, true),
-            _ => return Err(FORMS),
+            _ => return Err(no_form),
         };
         let (user, rest) = match rest.rsplit_once('@') {
             Some((user, _)) if user.contains(':') => {
-                return Err("it holds a password: take it out and use the password setting");
+                return Err("it holds a password, which belongs into the password setting");
             }
             Some((user, rest)) => (Some(user.to_owned()).filter(|user| !user.is_empty()), rest),
             None => (None, rest),
@@ -86,7 +91,7 @@ impl Address {
         };
         let address = Self { tls, user, servers, master, database };
         if address.servers.len() > 1 && !sentinel {
-            return Err("several hosts are Sentinels: write redis+sentinel://");
+            return Err("several hosts are Sentinels, redis+sentinel://");
         }
         Ok(address)
     }
@@ -147,8 +152,8 @@ mod tests {
         let wrong = [
             ("redis://drs:hunter2@host", "password setting"),
             ("redis://:hunter2@host", "password setting"),
-            ("http://hunter2", "redis://HOST:PORT"),
-            ("hunter2", "redis://HOST:PORT"),
+            ("http://hunter2", "none of redis"),
+            ("hunter2", "none of redis"),
             ("redis://a,b", "redis+sentinel://"),
             ("redis+sentinel://a,b", "name of the master"),
             ("redis://host:hunter2", "number up to 65535"),

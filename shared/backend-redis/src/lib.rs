@@ -1,4 +1,71 @@
-//! Job records, leases, resources, logs and progress on Redis.
+//! Job records, leases, resources, logs and progress on Redis: the job store of a cluster.
+//!
+//! Each operation of `drs_protocol::store` is one Lua script, so it is atomic; what it answers is held against
+//! the reference store by the conformance suite. A script is known to the server by its digest and given
+//! again when the server forgot it.
+//!
+//! # Keys
+//! All begin with `{drs}:` (the prefix is a setting), so all lie in one hash slot. Every index is a sorted
+//! set whose entries all have the score 0: they are ordered by their text, which keeps times to the
+//! nanosecond. A time is 21 digits, an *order* is `class:created:id`, the best waiter first.
+//!
+//! | key | type | holds |
+//! |---|---|---|
+//! | `job:ID` | hash | a record: its message as JSON, which no script reads, and what scripts decide by |
+//! | `held:RESOURCE` | sorted set | ids of the jobs that hold it |
+//! | `wait:RESOURCE` | sorted set | orders of the jobs that are parked on it |
+//! | `awaited` | sorted set | resources with waiters, scored by how many, negative |
+//! | `unsent` | sorted set | `due:order` of jobs that are owed a message |
+//! | `sent` | sorted set | `published:order` of jobs whose message is on its way |
+//! | `leases` | sorted set | `until:order` of jobs that a worker has |
+//! | `worker:NAME` | sorted set | ids of the jobs that this worker has |
+//! | `ended`, `recorded` | sorted set | `end:id` of jobs that are over: not yet in history, in history |
+//! | `phase:PHASE` | sorted set | `created:id` of the jobs in this phase |
+//! | `about:HOST/VM`, `about:HOST` | sorted set | `created:id` of the jobs about it |
+//! | `fence` | number | the latest fencing token |
+//! | `term` | hash | who leads |
+//! | `swept` | number | where the next sweep goes on among many awaited resources |
+//! | `log:ID:first`, `:latest`, `:dropped` | lists, number | a job's log |
+//! | `progress:ID` | JSON | a job's progress |
+//!
+//! # Invariants
+//! - A job stands in exactly the indexes that its state asks for: scripts change a record and its indexes
+//!   together, in one function.
+//! - Nothing has a time to live: a resource is freed by an operation, never by time.
+//! - Nothing grows with the number of jobs: one call returns or changes at most 1,000 records and looks at
+//!   most at 2,000 entries of an index. `reap` and `sweep` take the best of the 2,000 that wait longest and
+//!   go on with the next call.
+//! - A right that the user lacks is found when connecting, never in the middle of a script.
+//! - An index entry whose record was deleted by hand, or evicted, is dropped where it is met.
+//!
+//! # The clock
+//! In production ([`Clock::Server`]) the server's clock decides when a lease ends, so the clocks of workers
+//! and schedulers need not agree. A time that a caller names as the end of a delay is taken as the delay.
+//!
+//! # The connection
+//! One connection carries all calls, many at a time; nothing blocks, so there is no pool. When it is lost,
+//! calls under way fail as unavailable, and the next call opens another: after a failed attempt calls fail at
+//! once for 50 ms, then longer, at most 1 s. The Sentinels are asked each time. A call without an answer for
+//! 10 s fails, and the connection with it. Nothing is repeated here: what failed may have happened, and
+//! every operation may be repeated by the caller.
+//!
+//! # What the server must be
+//! Redis 6.2 or newer (tested with 7.0) with `appendonly yes`, `appendfsync always` and
+//! `maxmemory-policy noeviction`; [`RedisStore::warnings`] tells what is not so. A user needs the keys
+//! `~{drs}:*` and the commands of `@connection`, `@scripting`, `@read` and `@write` besides `TIME`; `CONFIG GET`
+//! for the check above and `ROLE` behind Sentinels.
+//!
+//! # Crash points
+//! Before a script runs nothing has happened, behind it everything has, whether or not the caller was told.
+//! A server that loses its latest answers (no `always`, or a failover) knows less than workers and hosts:
+//! they bring it back by `reassert` and `refence`, queued jobs come back from their messages.
+//!
+//! # Figures
+//! Measured with `cargo run -p drs-backend-redis --example figures` on two busy cores with Redis 7.0.15, 1,000
+//! and 10,000 jobs alike: a waiting job takes 2.1 KiB of the server's memory, a running one 2.7 KiB, one that
+//! ended after five steps 3.4 KiB. A claim takes 0.8 ms (p50) and 7 ms (p99) with `appendfsync always`.
+//!
+//! Deliberately absent: retries, and any time-out for a resource.
 
 mod answer;
 mod call;
@@ -46,8 +113,9 @@ impl RedisStore {
     /// it answers; if not, that is logged and stands in [`RedisStore::warnings`].
     ///
     /// # Errors
-    /// [`BackendError::Unavailable`] when the server cannot be reached, refuses the user or the password,
-    /// or does not let the user do something that is needed, and when the URL is not understood.
+    /// [`BackendError::Unavailable`] when the server cannot be reached or is not ready,
+    /// [`BackendError::Refused`] when it refuses the user or the password, when the user lacks a right,
+    /// when its certificate is not trusted, and when the URL or the file of authorities cannot be used.
     pub async fn connect(config: &RedisConfig, clock: Clock) -> Result<Self, BackendError> {
         let mut store = Self {
             link: Arc::new(Link::new(config)?),
@@ -76,12 +144,10 @@ impl RedisStore {
         if missing.is_empty() {
             return Ok(());
         }
-        let reason = format!(
-            "its user lacks rights: grant them with ACL SETUSER USER ~{}* {}",
-            self.prefix,
-            missing.join(" ")
-        );
-        Err(Failure::Refused(reason).told(self.link.what()))
+        let rights = missing.join(" ");
+        let remedy = format!("Grant them with ACL SETUSER USER ~{}* {rights}", self.prefix);
+        Err(Failure::refused(format!("its user lacks the rights {rights}"), remedy)
+            .told(self.link.what()))
     }
 
     fn json(&self, what: &'static str, value: &impl Serialize) -> Result<String, BackendError> {

@@ -157,13 +157,13 @@ impl Link {
         let role: Vec<Value> = cmd("ROLE").query_async(&mut live.connection).await?;
         match role.first() {
             Some(Value::BulkString(role)) if role == b"master" => Ok(live),
-            _ => Err(Failure::Refused(format!("{host}:{port} is not the master yet"))),
+            _ => Err(Failure::NotYet(format!("{host}:{port} is not the master yet"))),
         }
     }
 
     /// Where the master is, by the first Sentinel that knows.
     async fn find(&self, master: &str) -> Result<(String, u16), Failure> {
-        let mut last = Failure::Refused(format!("no Sentinel knows a master named {master}"));
+        let mut last = Failure::NotYet(format!("no Sentinel knows a master named {master}"));
         let nobody = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3);
         for (host, port) in &self.address.servers {
             let asked = match self.connect(host, *port, &nobody).await {
@@ -219,9 +219,9 @@ impl Link {
 }
 
 fn authorities(path: &Path, what: &str) -> Result<TlsCertificates, BackendError> {
-    let root_cert = std::fs::read(path).map_err(|error| BackendError::Unavailable {
-        what: what.to_owned(),
-        reason: format!("the authorities in {} cannot be read: {error}", path.display()),
+    let root_cert = std::fs::read(path).map_err(|error| {
+        let reason = format!("the authorities in {} cannot be read: {error}", path.display());
+        Failure::refused(reason, "Name a file with certificates (PEM).").told(what)
     })?;
     Ok(TlsCertificates { client_tls: None, root_cert: Some(root_cert) })
 }

@@ -73,7 +73,7 @@ async fn ten_thousand_jobs_wait_for_one_vm_and_are_forgotten_when_they_are_over(
         forgotten += pruned;
     }
     assert_eq!(forgotten, JOBS + 1);
-    assert_eq!(redis_keys(&store).await, 0);
+    assert_eq!(store.list(&JobFilter::default()).await.expect("a list"), []);
 }
 
 /// All parked jobs of the host, page by page.
@@ -94,10 +94,6 @@ async fn listed(store: &RedisStore) -> Vec<JobId> {
         }
         listed.extend(jobs.iter().map(|job| job.id));
     }
-}
-
-async fn redis_keys(store: &RedisStore) -> usize {
-    store.list(&JobFilter::default()).await.expect("a list").len()
 }
 
 #[tokio::test(flavor = "multi_thread")]
