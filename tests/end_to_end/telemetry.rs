@@ -1,5 +1,5 @@
 //! What the product tells of itself: one trace from the command to the last step, and figures. On
-//! simulated hosts.
+//! simulated hosts and on a real one.
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 
 use drs_lab_servers::{OtlpReceiver, Span};
+use drs_tests::lab;
 use drs_tests::product::{Finished, Installation, wait_for};
 
 /// An installation with a simulated host `dc` of three VMs, and these lines in its configuration.
@@ -93,6 +94,48 @@ fn a_trace_goes_on_in_the_process_that_takes_the_job() {
     let (command, job) = (only(&spans, "drs.backup"), only(&spans, "job"));
     assert_eq!((&job.trace_id, &job.parent_id), (&command.trace_id, &command.span_id));
     assert_eq!((command.service.as_str(), job.service.as_str()), ("drs", "drs-serve"));
+}
+
+#[test]
+fn the_next_attempt_of_a_killed_worker_belongs_to_the_same_trace() {
+    let receiver = OtlpReceiver::start();
+    let drs = installation(&telemetry(&format!("otlp = \"{}\"", receiver.endpoint())));
+    let submitted = drs.json(&["backup", "dc/vm-001", "--detach"])["id"].clone();
+    drs.crash_serving("backup/copy/midway");
+    let finished = drs.finish("succeeded", "after the kill");
+    assert_eq!(Some(finished.as_str()), submitted.as_str());
+    let spans = receiver.wait_for(|spans| spans.iter().any(|span| span.name == "job"));
+    let (command, job) = (only(&spans, "drs.backup"), only(&spans, "job"));
+    assert_eq!((&job.trace_id, &job.parent_id), (&command.trace_id, &command.span_id));
+    assert_eq!(job.attributes["attempt"], "2");
+}
+
+#[test]
+fn a_backup_over_ssh_tells_its_commands_and_no_path() {
+    let (lab, drs) = lab::installation();
+    let guest = lab.running("tick", 64);
+    let receiver = OtlpReceiver::start();
+    let text = telemetry(&format!("otlp = \"{}\"", receiver.endpoint()));
+    std::fs::write(drs.path().join("drs.toml"), text).expect("a configuration");
+    drs.run(&["backup", &guest.reference()]).ok();
+    let spans = receiver.wait_for(|spans| spans.iter().any(|span| span.name == "drs.backup"));
+    let command = only(&spans, "drs.backup");
+    for span in &spans {
+        assert_eq!(span.trace_id, command.trace_id, "{span:#?}");
+        for (name, value) in &span.attributes {
+            assert!(!value.contains('\n') && value.len() < 64, "{name}: {span:#?}");
+            let names_a_file = value.starts_with('/') || value.contains(lab.value("KEY_FILE"));
+            assert!(!names_a_file, "{name}: {span:#?}");
+        }
+    }
+    let held = only(&spans, "guard.held");
+    assert_eq!(held.parent_id, only(&spans, "hold").span_id);
+    let socket =
+        |span: &&Span| span.name == "ssh.stream" && span.attributes["program"] == "(socket)";
+    let bytes = spans.iter().find(socket).map(|span| span.attributes["bytes"].parse::<u64>());
+    assert!(bytes.is_some_and(|bytes| bytes.is_ok_and(|n| n > 100_000)), "{spans:#?}");
+    let exec = |span: &&Span| span.name == "ssh.exec" && span.attributes["code"] == "0";
+    assert!(spans.iter().filter(exec).count() > 3, "{spans:#?}");
 }
 
 #[test]
