@@ -36,7 +36,8 @@
 //!   most at 2,000 entries of an index. `reap` and `sweep` take the best of the 2,000 that wait longest and
 //!   go on with the next call.
 //! - A right that the user lacks is found when connecting, never in the middle of a script.
-//! - An index entry whose record was deleted by hand, or evicted, is dropped where it is met.
+//! - An index entry whose record was deleted by hand, or evicted, is dropped where it would
+//!   be in the way.
 //!
 //! # The clock
 //! In production ([`Clock::Server`]) the server's clock decides when a lease ends, so the clocks of workers

@@ -1,4 +1,7 @@
 -- 2: limit.
-local ids = call('ZRANGEBYLEX', P .. 'ended', '-', '+', 'LIMIT', 0, ARGV[2])
-for i, entry in ipairs(ids) do ids[i] = entry:sub(23) end
-return { records(ids) }
+local jobs = {}
+for _, entry in ipairs(call('ZRANGEBYLEX', P .. 'ended', '-', '+', 'LIMIT', 0, ARGV[2])) do
+  local job = behind('ended', entry, entry:sub(23))
+  if job then jobs[#jobs + 1] = record(job) end
+end
+return { jobs }

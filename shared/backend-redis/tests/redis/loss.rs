@@ -45,6 +45,19 @@ async fn a_restart_keeps_everything_and_the_store_connects_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_falls_silent_is_given_up_and_found_again() {
+    let redis = Redis::start();
+    let store = fresh(&redis).await;
+    let job = claimed(&store, at(1), &backup("a", "dc/web")).await;
+    redis.freeze();
+    let error = store.get(job.id).await.expect_err("no answer").to_string();
+    assert!(error.contains("timed out"), "{error}");
+    redis.thaw();
+    let kept = until("the server answers again", || store.get(job.id)).await;
+    assert_eq!(kept, Some(job));
+}
+
+#[tokio::test]
 async fn a_server_that_is_rolled_back_is_brought_beyond_the_hosts_token() {
     let redis = Redis::start();
     let store = fresh(&redis).await;
@@ -93,21 +106,25 @@ async fn a_record_that_somebody_deleted_is_in_nobodys_way() {
     let config = config(&redis);
     let store = RedisStore::connect(&config, Clock::Caller).await.expect("a connection");
     let holder = claimed(&store, at(1), &backup("holder", "dc/web")).await;
-    let lost: Vec<_> = ["queued", "parked", "leased"].map(|key| backup(key, "dc/web")).into();
-    for job in &lost[..2] {
-        store.create(job).await.expect("create");
-    }
-    store.claim(at(1), &(&lost[1]).into(), "w", TTL).await.expect("claim");
+    let (queued, parked) = (backup("queued", "dc/web"), backup("parked", "dc/web"));
+    store.create(&queued).await.expect("create");
+    store.claim(at(1), &(&parked).into(), "w", TTL).await.expect("claim");
+    let over = claimed(&store, at(1), &backup("over", "dc/mail")).await;
+    let who = Driving { job: over.id, worker: "w", fence: over.fence };
+    store.finish(at(2), who, &Outcome::Succeeded).await.expect("finish");
     let leased = claimed(&store, at(1), &backup("leased", "dc/db")).await;
     let waiter = backup("waiter", "dc/web");
     store.claim(at(2), &(&waiter).into(), "w", TTL).await.expect("claim");
-    for job in [&lost[0], &lost[1], &leased] {
+    for job in [&queued, &parked, &leased, &over] {
         redis.cli(&["DEL", &format!("{{{}}}:job:{}", config.prefix, job.id)]);
     }
     let who = Driving { job: holder.id, worker: "w", fence: holder.fence };
     store.finish(at(3), who, &Outcome::Succeeded).await.expect("finish");
     assert_eq!(store.bury(at(4), "w").await.expect("bury"), 1);
     assert_eq!(store.reap(at(999), 9).await.expect("reap"), []);
+    let settled = store.settled(9).await.expect("settled");
+    assert_eq!(settled.iter().map(|job| job.id).collect::<Vec<_>>(), [holder.id]);
+    assert_eq!(store.settled(1).await.expect("settled").len(), 1, "the lost one is out of the way");
     let swept = store.sweep(at(999), TTL, 9).await.expect("sweep");
     assert_eq!(swept.iter().map(|job| job.id).collect::<Vec<_>>(), [waiter.id]);
 }

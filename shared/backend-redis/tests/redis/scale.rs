@@ -14,6 +14,11 @@ use super::{TTL, at, backup, claimed, fresh};
 
 const JOBS: usize = 10_000;
 
+/// A server that writes nothing to its disk, which is not looked at here.
+fn quick() -> Redis {
+    Redis::start_with(&["--appendonly", "no"])
+}
+
 /// Runs something for each of many jobs, some at a time.
 async fn each<F: Future<Output = ()> + Send + 'static>(
     store: &Arc<RedisStore>,
@@ -30,8 +35,8 @@ async fn each<F: Future<Output = ()> + Send + 'static>(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_jobs_wait_for_one_vm_and_are_forgotten_when_they_are_over() {
-    let redis = Redis::shared();
-    let store = Arc::new(fresh(redis).await);
+    let redis = quick();
+    let store = Arc::new(fresh(&redis).await);
     let holder = claimed(&store, at(1), &backup("holder", "dc/web")).await;
     each(&store, |store, i| async move {
         let message = (&backup(&format!("{i}"), "dc/web")).into();
@@ -98,7 +103,8 @@ async fn listed(store: &RedisStore) -> Vec<JobId> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_lapsed_leases_and_lost_messages_are_worked_off_in_turns() {
-    let store = Arc::new(fresh(Redis::shared()).await);
+    let redis = quick();
+    let store = Arc::new(fresh(&redis).await);
     each(&store, |store, i| async move {
         let job = backup(&format!("{i}"), &format!("h{}/vm{i}", i % 50));
         store.claim(at(1), &(&job).into(), "w", TTL).await.expect("an answer");
