@@ -86,7 +86,7 @@ fn the_jobs_of_a_killed_worker_are_taken_over_when_its_lease_is_over() {
 fn a_worker_that_slept_through_its_lease_does_no_harm_when_it_wakes() {
     let settings = Settings { lease_seconds: Some(3), ..Settings::default() };
     let cluster = Cluster::start(settings);
-    cluster.simulated("a", "dc", "vms=1,disk_mib=1,backup_ms=1,restore_ms=1,check_ms=12000");
+    cluster.simulated("a", "dc", "vms=1,disk_mib=1,backup_ms=1,restore_ms=1,check_ms=40000");
     let _scheduler = cluster.role(&["scheduler"]);
     let sleeper = cluster.role(&["worker"]);
     let ids = running_checks(&cluster, 2);

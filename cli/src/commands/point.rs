@@ -214,7 +214,7 @@ async fn readers(place: &Place, point: PointId) -> Outcome<Vec<Job>> {
     };
     let mut readers = Vec::new();
     loop {
-        let page = place.backend.jobs(&filter).await?;
+        let page = place.backend.store.list(&filter).await?;
         filter.before = page.last().map(|job| job.id);
         let whole = page.len() == JobFilter::LIMIT_MAX;
         readers.extend(page.into_iter().filter(|job| job.spec.point() == Some(point)));

@@ -44,7 +44,8 @@ impl Backend {
         }
     }
 
-    /// Jobs, newest first, those of history among them.
+    /// Jobs, newest first, those of history among them: the first page. A cursor (`before`) belongs to
+    /// one of the two, whose port pages through it.
     ///
     /// # Errors
     /// An adapter failed.
