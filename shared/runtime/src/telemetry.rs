@@ -25,14 +25,15 @@
 //! | `step` | `job` | `step`, `mark` (`run`, `undo`), `fault` |
 //! | `transfer` | `step` | `step`, `bytes`: content on its way between a host, the vault and the spool |
 //! | `watch` | `step` | looks at something that takes its time; the looks themselves leave no spans |
-//! | `guard.VERB` | what asks | `host`, `verb`: a question to the guard of a host |
+//! | `guard.VERB` | what asks | `host`, `verb`, `program`: a question to the guard of a host |
 //! | `guard.held` | `hold` | `host`: from the moment in which a VM is held to its end |
 //! | `ssh.exec` | what runs it | `host`, `program`, `code`, `bytes` of its output: a command on a host |
 //! | `ssh.stream` | what opens it | the same, from the opening of the stream to its end |
 //!
 //! A `fault` is a code (`host_unreachable`), and the span's status is *error* then. Spans wait for at most a
 //! second, 8,192 of them; those for which there is no room, and those that the receiver does not take within 2
-//! s, are lost. Every trace is sent: who wants fewer samples them in the collector.
+//! s, are lost. A `program` is the name of a command, or `drs-NAME` for one of our own scripts, without its
+//! arguments. Every trace is sent: who wants fewer samples them in the collector.
 
 pub mod metrics;
 mod spans;

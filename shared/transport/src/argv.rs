@@ -40,6 +40,21 @@ impl Argv {
     }
 }
 
+/// What a command is called where its arguments must not be told: the program without its folder, or
+/// the name of one of our own scripts, `drs-NAME`, which stands behind `sh -c SCRIPT`.
+pub(crate) fn name_of(parts: &[String]) -> &str {
+    let plain = |name: &str| name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+    match parts {
+        [sh, c, _, name, ..]
+            if sh == "sh" && c == "-c" && name.starts_with("drs-") && plain(name) =>
+        {
+            name
+        }
+        [program, ..] => program.rsplit('/').next().unwrap_or_default(),
+        [] => "",
+    }
+}
+
 impl fmt::Display for Argv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.quoted())
@@ -52,4 +67,24 @@ fn quote(part: &str) -> String {
         return part.to_owned();
     }
     format!("'{}'", part.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_tells_no_argument() {
+        let parts = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (command, name) in [
+            ("/usr/sbin/vzdump 112 --stdout", "vzdump"),
+            ("sh -c exec drs-virsh list", "drs-virsh"),
+            ("sh -c exec hush", "sh"),
+            ("sh -c exec drs-/root/.ssh/id", "sh"),
+            ("qm list", "qm"),
+        ] {
+            assert_eq!(name_of(&parts(command)), name, "{command}");
+        }
+        assert_eq!(name_of(&[]), "");
+    }
 }

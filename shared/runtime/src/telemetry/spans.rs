@@ -89,6 +89,7 @@ where
         .with_tracked_inactivity(false)
         .with_location(false)
         .with_threads(false)
+        .with_target(false)
         .with_filter(wanted)
 }
 

@@ -5,7 +5,7 @@
 #   vm/VM/gate      flock: decisions about the VM are made one at a time; the short commands of
 #                   one claim share it
 #   vm/VM/lock      flock: who has it has the VM; the command inherits it (descriptor 9)
-#   vm/VM/fence     newest admitted fencing token
+#   vm/VM/fence     newest admitted fencing token, and the job that it was admitted for
 #   vm/VM/holder    last owner of the lock: JOB FENCE STEP PID [ended]; the STEP of a hold is +hold
 #   vm/VM/serve.PID a served command and its token; locked while it lives
 #   job/JOB/STEP/   a detached command: boot, log, starts (one line each), exit (CODE | cancelled FENCE)
@@ -79,13 +79,15 @@ gate() {
         fail "flock(1) or setsid(1) is missing on this host"
     exec 8>>"$dir/gate" && flock "$@" 8
 }
-# Refuses an older claim; a fence that cannot be read refuses everything.
+# Refuses an older claim, and a token that was given twice to any job but the first; a fence that cannot
+# be read refuses everything.
 admit() {
-    seen=0
-    if [ -f "$dir/fence" ]; then seen=$(cat "$dir/fence"); fi
-    [ "$fence" -ge "$seen" ] || answer STALE "$seen"
+    seen=0 seen_for=''
+    if [ -f "$dir/fence" ]; then read -r seen seen_for <"$dir/fence"; fi
+    [ "$fence" -gt "$seen" ] ||
+        { [ "$fence" -eq "$seen" ] && [ "${seen_for:-$job}" = "$job" ]; } || answer STALE "$seen"
 }
-raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence"; }
+raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence $job"; }
 
 # For a claim that may work beside itself: the gate stays shared, so that no newer claim gets in.
 # The first sight of a token needs the gate alone. Changing a lock is not atomic: look again.

@@ -17,11 +17,14 @@ use super::answer;
 use super::hold::ShellHold;
 use super::pulse::{Pulse, Served};
 use super::{Hold, HostGuard};
+use crate::argv::name_of;
 use crate::{Argv, Output, Remote, Spawned, TransportError};
 
 const SCRIPT: &str = include_str!("guard.sh");
 /// Where the verb stands, behind what loads the script.
 const VERB: usize = 5;
+/// Where the command begins that a verb runs, behind the verb, job, token, VM and one more argument.
+const COMMAND: usize = VERB + 5;
 const LOAD: &str = r#"guard=$1; shift; eval "$guard""#;
 
 /// An earlier hold of the same job may take 80 s to give way, a cancelled command 15 s.
@@ -103,7 +106,12 @@ impl ShellGuard {
     /// The span of a verb.
     fn span(&self, argv: &Argv) -> Span {
         let verb = argv.parts().get(VERB).map(String::as_str).unwrap_or_default();
-        info_span!("guard", otel.name = format!("guard.{verb}"), host = %self.remote.host(), verb)
+        let command = match verb {
+            "run" | "start" | "serve" => argv.parts().get(COMMAND..),
+            _ => None,
+        };
+        let program = command.map(name_of);
+        info_span!("guard", otel.name = format!("guard.{verb}"), host = %self.remote.host(), verb, program)
     }
 
     /// The refusal of a command whose token is old, or of anything else but the expected answer.

@@ -6,16 +6,17 @@ use tracing::field::Empty;
 use tracing::{Span, info_span};
 
 use crate::Argv;
+use crate::argv::name_of;
 
 /// The span of a command that is run to its end.
 pub(super) fn exec(host: &HostName, argv: &Argv) -> Span {
-    let program = program(argv);
+    let program = name_of(argv.parts());
     info_span!("ssh.exec", %host, program, code = Empty, bytes = Empty, otel.status_code = Empty)
 }
 
 /// The span of a stream: of a command, or of a socket on the host.
 pub(super) fn stream(host: &HostName, argv: Option<&Argv>) -> Span {
-    let program = argv.map_or("(socket)", program);
+    let program = argv.map_or("(socket)", |argv| name_of(argv.parts()));
     info_span!("ssh.stream", %host, program, code = Empty, bytes = Empty, otel.status_code = Empty)
 }
 
@@ -25,10 +26,4 @@ pub(super) fn ended(span: &Span, code: i32, bytes: u64) {
     if code != 0 {
         span.record("otel.status_code", "ERROR");
     }
-}
-
-/// The name of a command's program, without its folder.
-fn program(argv: &Argv) -> &str {
-    let path = argv.parts().first().map(String::as_str).unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default()
 }

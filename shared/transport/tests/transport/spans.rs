@@ -71,7 +71,9 @@ async fn a_span_tells_the_program_and_how_it_ended_and_no_argument() {
         let guard = ShellGuard::new(remote);
         let argv = Argv::new("echo").arg("hush");
         guard.start(&grip("spans", 1), "step", &argv).await.expect("it starts");
-        assert!(heard.has("verb=start"), "{}", heard.all());
+        for told in ["verb=start", "program=drs-guard", "program=echo"] {
+            assert!(heard.has(told), "{told} is not in {}", heard.all());
+        }
         eventually("it has ended", async || {
             let status = guard.status(&grip("spans", 1), "step").await.expect("a status");
             matches!(status, drs_model::GuardStatus::Exit(_))
