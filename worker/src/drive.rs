@@ -250,9 +250,11 @@ impl<'a> Drive<'a> {
 
     async fn ack(&mut self) {
         let Some(delivery) = self.delivery.take() else { return };
+        crate::crash::at("ack/before");
         if let Err(error) = self.means.backend.dispatch.ack(delivery).await {
             tracing::warn!(%error, "not acknowledged; the message will come again and be refused");
         }
+        crate::crash::at("ack/after");
     }
 
     fn context(&self) -> StepContext {

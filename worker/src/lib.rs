@@ -13,8 +13,9 @@
 //!   holds the counterpart alone.
 //!
 //! # Crash points
-//! Named `KIND/STEP/planned`, `KIND/STEP/midway` and `KIND/STEP/done`; with the feature
-//! `crash-points` a test ends the process there.
+//! Those of a saga are named `KIND/STEP/planned`, `/midway`, `/done`, `/undone`; those of every job `claim`,
+//! `start`, `ack`, `finish`, `hand_over` and `publish`, each `/before` and `/after`. With the feature
+//! `crash-points` a test ends the process there; what lies between each two stands in `crash`.
 
 mod children;
 mod crash;

@@ -185,11 +185,13 @@ impl Slot {
     async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
         let backend = &self.means.backend;
         let span = telemetry::claim_span(&delivery.message, &self.config.name);
+        crate::crash::at("claim/before");
         let claim = backend
             .store
             .claim(clock::now(), &delivery.message, &self.config.name, self.config.lease)
             .instrument(span)
             .await?;
+        crate::crash::at("claim/after");
         match claim {
             ClaimAnswer::Claimed(job) => {
                 if matches!(self.config.until, Until::OneJob(_)) {
@@ -219,6 +221,8 @@ impl Slot {
 
 pub(crate) async fn publish_all(backend: &Backend, jobs: &[Job]) {
     for job in jobs {
+        crate::crash::at("publish/before");
         backend.publish(job).await;
+        crate::crash::at("publish/after");
     }
 }

@@ -78,7 +78,9 @@ impl<'a> Command<'a> {
     }
 
     async fn start(&self, argv: &Argv) -> Result<GuardAnswer, Fault> {
+        crate::crash::at("start/before");
         let answer = self.guard.start(&self.grip, &self.name, argv).await?;
+        crate::crash::at("start/after");
         let text = match &answer {
             GuardAnswer::Started => format!("{} started on the host", self.name),
             GuardAnswer::Attached => format!("{} runs on the host, attached to it", self.name),

@@ -76,7 +76,9 @@ impl StoreCalls<'_> {
 
     pub(super) async fn finish(self, outcome: Outcome) -> Answer {
         let finish = || self.store.finish(clock::now(), self.driving(), &outcome);
+        crate::crash::at("finish/before");
         let Some(answer) = self.insist("finish", finish).await else { return Answer::GaveUp };
+        crate::crash::at("finish/after");
         if matches!(answer, SettleAnswer::Settled { .. }) {
             telemetry::ended(&self.job, &outcome);
         }
@@ -85,7 +87,9 @@ impl StoreCalls<'_> {
 
     pub(super) async fn hand_over(self, how: HandOver) -> Answer {
         let hand_over = || self.store.hand_over(clock::now(), self.driving(), &how);
+        crate::crash::at("hand_over/before");
         let Some(answer) = self.insist("hand over", hand_over).await else { return Answer::GaveUp };
+        crate::crash::at("hand_over/after");
         if matches!(answer, SettleAnswer::Settled { .. }) {
             telemetry::handed_over(&how);
         }
