@@ -24,7 +24,7 @@ pub(crate) struct Database {
 
 struct Readers {
     path: PathBuf,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
 
@@ -43,7 +43,7 @@ impl Database {
             })?;
         let readers = Readers {
             path: path.to_owned(),
-            permits: Semaphore::new(READERS),
+            permits: Arc::new(Semaphore::new(READERS)),
             idle: Mutex::new(Vec::new()),
         };
         Ok(Self { name, writer, readers: Arc::new(readers) })
@@ -67,16 +67,23 @@ impl Database {
         told.await.map_err(|_| self.unavailable("its writer has ended"))?
     }
 
-    /// Runs queries on one state of the file, which holds everything that was committed.
+    /// Runs queries on one state of the file, which holds everything that was committed. In a task of its
+    /// own: a caller that is not polled for a while keeps no reader from those who are, itself among them.
     pub(crate) async fn read<T, F>(&self, work: F) -> Result<T, BackendError>
     where
         F: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
         T: Send + 'static,
     {
-        let permit = self.readers.permits.acquire().await;
-        let _permit = permit.map_err(|_| self.unavailable("its readers have ended"))?;
         let readers = self.readers.clone();
-        let read = tokio::task::spawn_blocking(move || readers.read(work)).await;
+        let reading = tokio::spawn(async move {
+            let permit = readers.permits.clone().acquire_owned().await;
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                readers.read(work)
+            })
+            .await
+        });
+        let read = reading.await.and_then(|read| read);
         read.map_err(|error| self.unavailable(&error.to_string()))?
             .map_err(|failure| failure.told(&self.name))
     }

@@ -270,3 +270,19 @@ async fn no_query_reads_a_whole_table() {
         }
     }
 }
+
+#[tokio::test]
+async fn reads_that_nobody_goes_on_with_keep_no_reader_from_others() {
+    let (_folder, backend) = fresh();
+    let store = backend.backend().store;
+    let mut begun: Vec<_> = (0..5).map(|_| store.get(JobId::from_key("a"))).collect();
+    for reading in &mut begun {
+        tokio::select! {
+            biased;
+            _ = reading => {}
+            () = std::future::ready(()) => {}
+        }
+    }
+    let read = tokio::time::timeout(Duration::from_secs(30), store.get(JobId::from_key("b"))).await;
+    assert!(matches!(read, Ok(Ok(None))), "{read:?}");
+}
