@@ -66,6 +66,8 @@ pub(crate) struct Target {
     pub(crate) server: String,
     /// Its connections are called so.
     pub(crate) name: String,
+    /// Whose jobs are taken.
+    pub(crate) lanes: Vec<Lane>,
     uri: AMQPUri,
     ca_file: Option<PathBuf>,
 }
@@ -109,8 +111,8 @@ impl Target {
         let seconds = config.heartbeat.as_secs().clamp(1, Heartbeat::MAX.into());
         uri.query.heartbeat = Heartbeat::try_from(seconds).ok();
         let server = format!("RabbitMQ at {}:{}", uri.authority.host, uri.authority.port);
-        let (name, ca_file) = (config.name.clone(), config.ca_file.clone());
-        Ok(Self { server, name, uri, ca_file })
+        let (name, lanes) = (config.name.clone(), config.lanes.clone());
+        Ok(Self { server, name, lanes, uri, ca_file: config.ca_file.clone() })
     }
 
     pub(crate) fn uri(&self) -> AMQPUri {

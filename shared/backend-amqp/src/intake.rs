@@ -31,7 +31,7 @@ pub(crate) enum Input {
     Asked { caller: CallerId, classes: Vec<JobClass>, patient: bool, reply: Reply },
     /// Its wait is over, or it is gone.
     Overdue { caller: CallerId },
-    /// The queues of a session are there, and a channel for its bells.
+    /// A session is there, and a channel for its bells.
     Ready { session: Arc<Session>, bells: Channel },
     /// From a session: what it is, and the channel that was used.
     Heard { session: u64, event: Event<Held>, channel: Option<Channel> },
@@ -41,7 +41,7 @@ pub(crate) type Reply = oneshot::Sender<Option<Held>>;
 
 /// The task's own state.
 pub(crate) struct Intake {
-    lanes: Vec<Lane>,
+    lanes: usize,
     names: Vec<Arc<str>>,
     gate: Gate<Held>,
     waiting: HashMap<CallerId, Reply>,
@@ -63,7 +63,7 @@ struct Up {
 impl Intake {
     /// Runs until the link is gone. Its inputs are bounded by the callers and by what these cause.
     pub(crate) fn start(
-        lanes: Vec<Lane>,
+        lanes: &[Lane],
         hands: Arc<Hands<Held>>,
         link: watch::Receiver<State>,
     ) -> mpsc::UnboundedSender<Input> {
@@ -76,6 +76,7 @@ impl Intake {
         let gate = Gate::new(names.len());
         let waiting = HashMap::new();
         let (up, asked) = (None, 0);
+        let lanes = lanes.len();
         let intake = Self { lanes, names, gate, waiting, asked, up, hands, tell: tell.clone() };
         tokio::spawn(intake.run(link, told));
         tell
@@ -114,9 +115,9 @@ impl Intake {
         self.up = None;
         let State::Up(session) = state else { return self.step(Event::Down) };
         self.step(Event::Coming);
-        let (lanes, tell) = (self.lanes.clone(), self.tell.clone());
+        let tell = self.tell.clone();
         tokio::spawn(async move {
-            match prepare(&session, &lanes).await {
+            match prepare(&session).await {
                 Ok(bells) => drop(tell.send(Input::Ready { session, bells })),
                 // The link tells the end of its session.
                 Err(trouble) => tracing::debug!("no messages can be taken: {trouble}"),
@@ -156,7 +157,7 @@ impl Intake {
 
     /// The queues of some classes, the most urgent first. Within a class each lane is first in its turn.
     fn order(&mut self, classes: &[JobClass]) -> Vec<usize> {
-        let lanes = self.lanes.len();
+        let lanes = self.lanes;
         self.asked += 1;
         let first = self.asked;
         let asked = CLASSES.iter().enumerate().filter(|(_, class)| classes.contains(class));
@@ -213,13 +214,9 @@ impl Intake {
     }
 }
 
-/// The queues of the lanes are made, and a channel for the bells.
-async fn prepare(session: &Arc<Session>, lanes: &[Lane]) -> Result<Channel, Trouble> {
-    for lane in lanes {
-        session.ensure(lane).await?;
-    }
+/// A channel for the bells.
+async fn prepare(session: &Arc<Session>) -> Result<Channel, Trouble> {
     let bells = session.consuming().await?;
-    let options = BasicQosOptions::default();
-    session.ask("basic.qos", bells.basic_qos(1, options)).await?;
+    session.ask("basic.qos", bells.basic_qos(1, BasicQosOptions::default())).await?;
     Ok(bells)
 }

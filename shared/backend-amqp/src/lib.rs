@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use drs_backend::{BackendError, Delivery, Dispatch};
-use drs_model::{JobClass, Lane};
+use drs_model::JobClass;
 use drs_protocol::store::JobMessage;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -67,7 +67,6 @@ pub struct AmqpDispatch {
 
 struct Shared {
     link: Link,
-    lanes: Vec<Lane>,
     hands: Arc<Hands<Held>>,
     /// Begins with the first request for a message.
     intake: OnceLock<mpsc::UnboundedSender<Input>>,
@@ -85,7 +84,6 @@ impl AmqpDispatch {
         let link = Link::open(Target::of(config)?).await?;
         let shared = Shared {
             link,
-            lanes: config.lanes.clone(),
             hands: Arc::default(),
             intake: OnceLock::new(),
             callers: AtomicU64::new(1),
@@ -119,7 +117,7 @@ impl AmqpDispatch {
         let shared = &self.shared;
         shared.intake.get_or_init(|| {
             let hands = Arc::clone(&shared.hands);
-            Intake::start(shared.lanes.clone(), hands, shared.link.watch())
+            Intake::start(shared.link.lanes(), hands, shared.link.watch())
         })
     }
 }

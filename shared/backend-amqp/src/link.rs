@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drs_backend::BackendError;
+use drs_model::Lane;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,11 @@ impl Link {
     /// The server, for people.
     pub(crate) fn server(&self) -> &str {
         &self.target.server
+    }
+
+    /// The lanes whose jobs are taken.
+    pub(crate) fn lanes(&self) -> &[Lane] {
+        &self.target.lanes
     }
 
     /// The session, now or in a moment.

@@ -46,7 +46,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Logs in and declares what is needed whatever the lanes are.
+    /// Logs in and declares what is not there.
     pub(crate) async fn open(target: Arc<Target>, number: u64) -> Result<Arc<Self>, Trouble> {
         let over = CancellationToken::new();
         let publishing = connect(&target, "publishing").await?;
@@ -72,7 +72,11 @@ impl Session {
 
     async fn declare(&self) -> Result<(), Trouble> {
         let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
-        self.ask("a declaration", topology::declare(&channel)).await
+        self.ask("a declaration", topology::declare(&channel)).await?;
+        for lane in &self.target.lanes {
+            self.ensure(lane).await?;
+        }
+        Ok(())
     }
 
     /// Makes sure that the queues of a lane are there.

@@ -106,3 +106,8 @@ pub(crate) fn message(key: &str, class: JobClass) -> JobMessage {
     let job = Job::new(JobId::from_key(key), JobSpec::backup(vm), needs, Timestamp::UNIX_EPOCH);
     JobMessage { class, ..(&job).into() }
 }
+
+/// Blocks for what a server does; the runtime goes on meanwhile.
+pub(crate) fn aside<T>(work: impl FnOnce() -> T) -> T {
+    tokio::task::block_in_place(work)
+}
