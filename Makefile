@@ -24,6 +24,10 @@ demo-down: ## End the demo that KEEP=1 left on
 test: ## Run all tests, on two real libvirt hosts and Proxmox nodes, under software emulation
 	@tests/lab/test
 
+.PHONY: test-deep
+test-deep: ## Simulate 5,000 histories full of faults (make test: 300), about ten minutes
+	DRS_SIMULATION_SEEDS=5000 cargo test -p drs-simulation -- --nocapture
+
 .PHONY: check
 check: ## Format, lints, documentation, architecture, licences: all that must hold before a change is good
 	cargo fmt --all --check
@@ -37,6 +41,10 @@ check: ## Format, lints, documentation, architecture, licences: all that must ho
 .PHONY: bench
 bench: ## Measure speed, times and memory beside the bare tools (SECTIONS="archive proxmox" for some only)
 	@tests/lab/bench $(SECTIONS)
+
+.PHONY: bench-peers
+bench-peers: ## Beside Celery on the same servers, about 25 minutes (SECTIONS="noop crash timeout" for some only)
+	@tests/lab/bench-peers $(SECTIONS)
 
 .PHONY: fuzz
 fuzz: ## Feed the reader of VMA archives anything, for 10 minutes (needs a nightly toolchain; installs cargo-fuzz once)

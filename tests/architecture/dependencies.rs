@@ -19,6 +19,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("drs-backend-redis", &["drs-backend", "drs-model", "drs-protocol"]),
     ("drs-backend-sqlite", &["drs-backend", "drs-model", "drs-protocol"]),
     ("drs-backend-amqp", &["drs-backend", "drs-model", "drs-protocol"]),
+    ("drs-simulation", &["drs-backend", "drs-model", "drs-protocol"]),
     // The simulated host runs the guard's pure rules, hence the edge to the protocol.
     ("drs-hypervisor", &["drs-model", "drs-protocol", "drs-transport", "drs-vma"]),
     ("drs-scheduler", &["drs-backend", "drs-model", "drs-protocol", "drs-runtime"]),

@@ -3,7 +3,8 @@
 //! The shell script of `drs-transport` is the same machine with files and `flock` for its state; the
 //! simulated hypervisor runs this one. Rules, in the order in which they are checked:
 //!
-//! 1. **Fence**: a request with a smaller token than the VM has seen is `Stale`.
+//! 1. **Fence**: a request with a smaller token than the VM has seen is `Stale`, and so is one with the
+//!    same token for another job (a store that lost data may have given it twice).
 //! 2. **Exit record**: a command that ended is never started again; its end is told. One that was
 //!    cancelled is started again only by a newer claim than the one that cancelled it.
 //! 3. **Holder**: the VM is held by one job; another job is `Busy`, the same command `Attached`, and
@@ -21,6 +22,9 @@ use serde::{Deserialize, Serialize};
 pub struct VmGuard {
     /// The newest token that was admitted.
     pub fence: FencingToken,
+    /// The job that it was admitted for.
+    #[serde(default)]
+    pub fenced_by: Option<JobId>,
     /// Who has the VM now.
     pub holder: Option<Holder>,
     /// Detached commands by `job/step`.
@@ -77,7 +81,9 @@ impl VmGuard {
         | GuardEvent::Start(grip, _)
         | GuardEvent::Admit(grip)
         | GuardEvent::Cancel(grip, _)) = event;
-        if grip.fence < self.fence {
+        let given_twice =
+            grip.fence == self.fence && self.fenced_by.is_some_and(|job| job != grip.job);
+        if grip.fence < self.fence || given_twice {
             return GuardAnswer::Stale(self.fence);
         }
         let answer = match event {
@@ -88,6 +94,7 @@ impl VmGuard {
         };
         if !matches!(answer, GuardAnswer::Busy(_)) {
             self.fence = grip.fence;
+            self.fenced_by = Some(grip.job);
         }
         answer
     }
@@ -202,6 +209,16 @@ mod tests {
         guard.hold_ended(a.job, a.fence);
         assert_eq!(guard.step(1, &GuardEvent::Start(&b, "check")), GuardAnswer::Started);
         assert_eq!(guard.step(1, &GuardEvent::Hold(&a)), GuardAnswer::Stale(FencingToken(2)));
+    }
+
+    #[test]
+    fn a_token_that_was_given_twice_is_good_for_the_first_job_only() {
+        let mut guard = VmGuard::default();
+        let (a, b) = (grip("a", 7), grip("b", 7));
+        assert_eq!(guard.step(1, &GuardEvent::Hold(&a)), GuardAnswer::Started);
+        guard.hold_ended(a.job, a.fence);
+        assert_eq!(guard.step(1, &GuardEvent::Hold(&b)), GuardAnswer::Stale(FencingToken(7)));
+        assert_eq!(guard.step(1, &GuardEvent::Admit(&a)), GuardAnswer::Started);
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub(crate) enum Happening {
     Probe,
     /// The oracles look at who waits.
     Watch,
-    Submit { scheduler: usize, job: usize },
+    Submit {
+        scheduler: usize,
+        job: usize,
+    },
     AntiEntropy(usize),
     Upkeep(usize),
     /// Finished jobs are copied into the history.
@@ -47,8 +50,14 @@ pub(crate) enum Happening {
     ToWorker(WorkerId, Note),
     CallArrives(StoreCall),
     CommandArrives(Command),
-    UnitEnds { place: Place, unit: u64 },
-    LinkCheck { place: Place, unit: u64 },
+    UnitEnds {
+        place: Place,
+        unit: u64,
+    },
+    LinkCheck {
+        place: Place,
+        unit: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,19 +81,44 @@ pub(crate) enum Heal {
 #[derive(Debug, Clone)]
 pub(crate) enum Note {
     Poll,
-    ClaimAnswered { tag: u64, answer: Option<ClaimAnswer> },
-    Event { drive: DriveId, serial: Option<Serial>, event: Event },
+    ClaimAnswered {
+        tag: u64,
+        answer: Option<ClaimAnswer>,
+    },
+    Event {
+        drive: DriveId,
+        serial: Option<Serial>,
+        event: Event,
+    },
     Tick(DriveId),
     AskAgain(StoreCall),
     /// The host answered to a hold or to a start.
-    Guarded { drive: DriveId, serial: Serial, place: Place, unit: u64, answer: GuardAnswer },
+    Guarded {
+        drive: DriveId,
+        serial: Serial,
+        place: Place,
+        unit: u64,
+        answer: GuardAnswer,
+    },
     /// The host began to serve.
-    Serving { drive: DriveId, serial: Serial },
-    TimedOut { drive: DriveId, serial: Serial },
+    Serving {
+        drive: DriveId,
+        serial: Serial,
+    },
+    TimedOut {
+        drive: DriveId,
+        serial: Serial,
+    },
     /// Time to look at a detached command.
-    Follow { drive: DriveId, serial: Serial },
+    Follow {
+        drive: DriveId,
+        serial: Serial,
+    },
     /// A hold ended.
-    HoldLost { drive: DriveId, unit: u64 },
+    HoldLost {
+        drive: DriveId,
+        unit: u64,
+    },
     Exit,
 }
 
@@ -98,9 +132,14 @@ pub(crate) struct StoreCall {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
-    Claim { tag: u64 },
+    Claim {
+        tag: u64,
+    },
     /// Repeated until the store answers, if `insist`.
-    Drive { drive: DriveId, insist: bool },
+    Drive {
+        drive: DriveId,
+        insist: bool,
+    },
 }
 
 /// A command on its way to a host.
@@ -121,12 +160,23 @@ pub(crate) struct Command {
 #[derive(Debug, Clone)]
 pub(crate) enum Op {
     Hold,
-    Release { unit: u64, fence: FencingToken },
+    Release {
+        unit: u64,
+        fence: FencingToken,
+    },
     /// A command that ends with its connection.
-    Serve { step: &'static str },
-    Start { step: &'static str, name: String },
+    Serve {
+        step: &'static str,
+    },
+    Start {
+        step: &'static str,
+        name: String,
+    },
     /// Ends the detached command of that name, then takes the step back.
-    Undo { step: &'static str, name: Option<String> },
+    Undo {
+        step: &'static str,
+        name: Option<String>,
+    },
 }
 
 #[derive(Debug, Default)]

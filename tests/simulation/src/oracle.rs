@@ -69,7 +69,11 @@ pub(crate) struct Oracle {
     pub(crate) effects: BTreeMap<(JobId, &'static str), Effect>,
     /// Jobs that nobody can be asked for: all that knew of them was lost.
     pub(crate) excused: BTreeSet<JobId>,
-    /// Jobs that a broker owed again to somebody when their worker died.
+    /// Jobs whose log the store may have lost in part: what they did after that is known to nobody, and
+    /// is found by the next job that cleans up.
+    pub(crate) shaken: BTreeSet<JobId>,
+    /// Jobs whose last holder of any knowledge had to pass it on: the broker for a worker that died over
+    /// a message, a session that ended while the store did not know the job.
     pub(crate) owed: BTreeSet<JobId>,
     /// Since when a resource is free while somebody waits for it.
     pub(crate) idle_since: BTreeMap<String, Millis>,

@@ -98,6 +98,35 @@ impl Scenario {
         }
     }
 
+    /// The store forgets, over and over, while little else goes wrong.
+    #[must_use]
+    pub fn forgetful() -> Self {
+        let faults = vec![
+            F::StoreWiped,
+            F::StoreWiped,
+            F::StoreRolledBack,
+            F::ClockJump,
+            F::Crash,
+            F::StoreDown,
+            F::BrokerDown,
+        ];
+        Self { name: "forgetful", faults, ..Self::no_loss() }
+    }
+
+    /// The store's clock is wrong, and what it gave under it is forgotten.
+    #[must_use]
+    pub fn rewound() -> Self {
+        let faults = vec![F::ClockJump, F::StoreWiped, F::StoreWiped];
+        Self { name: "rewound", faults, late: (0, 1), ..Self::no_loss() }
+    }
+
+    /// The store is away more often than not, and has forgotten everything when it comes back.
+    #[must_use]
+    pub fn outages() -> Self {
+        let faults = vec![F::StoreDown, F::StoreDown, F::StoreWiped];
+        Self { name: "outages", faults, fault_every: 20, late: (0, 1), ..Self::no_loss() }
+    }
+
     /// Nothing goes wrong.
     #[must_use]
     pub fn calm() -> Self {

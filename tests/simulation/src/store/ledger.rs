@@ -77,8 +77,8 @@ impl LedgerStore {
                 }
                 Ok(reply)
             }
-            Call::Reassert { .. } if lacks(Guard::Reassert) => {
-                Ok(Reply::Reasserted(ReassertAnswer::Exists))
+            Call::Reassert { known, .. } if lacks(Guard::Reassert) => {
+                Ok(Reply::Reasserted(ReassertAnswer::Conflict(known.id)))
             }
             Call::Refence { .. } if lacks(Guard::Refence) => {
                 Ok(Reply::Refenced(RefenceAnswer::Lost))

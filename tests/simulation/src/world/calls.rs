@@ -3,7 +3,8 @@
 use drs_model::{Job, JobId, Phase};
 use drs_protocol::session::Event;
 use drs_protocol::store::{
-    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Outcome, ReassertAnswer, RefenceAnswer, SettleAnswer,
+    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Outcome, ReassertAnswer, RefenceAnswer,
+    SettleAnswer,
 };
 
 use super::{Harm, World};
@@ -30,7 +31,14 @@ impl World<'_> {
 
     /// The store does it, unless it is out of reach; the answer can still be lost.
     pub(super) fn call_arrives(&mut self, call: StoreCall) {
-        if !self.reaches_store(&call) {
+        let reaches = self.reaches_store(&call);
+        if let Call::Claim { message, .. } = &call.call {
+            match reaches {
+                true => drop(self.oracle.owed.remove(&message.id)),
+                false => drop(self.oracle.owed.insert(message.id)),
+            }
+        }
+        if !reaches {
             return self.unanswered(call);
         }
         let reply = self.ask(&call.call);
@@ -96,17 +104,11 @@ impl World<'_> {
                 self.oracle.wrote(t, who.job, &who.worker, who.fence);
                 self.oracle.claims.insert(who.job, (who.worker.clone(), *fence));
             }
-            (
-                Call::Reassert { known, worker, .. },
-                Reply::Reasserted(ReassertAnswer::Restored),
-            ) => {
+            (Call::Reassert { known, worker, .. }, Reply::Reasserted(ReassertAnswer::Restored)) => {
                 self.count("reasserted");
                 self.oracle.claims.insert(known.id, (worker.clone(), known.fence));
             }
-            (
-                Call::Finish { who, outcome },
-                Reply::Settled(SettleAnswer::Settled { .. }),
-            ) => {
+            (Call::Finish { who, outcome }, Reply::Settled(SettleAnswer::Settled { .. })) => {
                 self.oracle.wrote(t, who.job, &who.worker, who.fence);
                 self.finished(who.job, outcome);
             }
@@ -138,7 +140,8 @@ impl World<'_> {
     fn ended(&mut self, job: JobId, phase: Phase) {
         self.count(&format!("job {phase}"));
         self.oracle.ended(self.t, job, phase);
-        if phase != Phase::Succeeded && !self.planned(job).kind.may_stay() {
+        let shaken = self.oracle.shaken.contains(&job);
+        if phase != Phase::Succeeded && !shaken && !self.planned(job).kind.may_stay() {
             let left: Vec<&str> =
                 self.oracle.effects.keys().filter(|(of, _)| *of == job).map(|(_, s)| *s).collect();
             if !left.is_empty() {
@@ -195,7 +198,9 @@ fn told(call: &Call, reply: &Reply) -> String {
             format!("claimed under {}, attempt {}, {marks:?}", job.fence, job.attempt)
         }
         Reply::Claimed(ClaimAnswer::Parked { resource, .. }) => format!("parked on {resource}"),
-        Reply::Settled(SettleAnswer::Settled { woken }) => format!("settled, woken {}", brief(woken)),
+        Reply::Settled(SettleAnswer::Settled { woken }) => {
+            format!("settled, woken {}", brief(woken))
+        }
         Reply::Reaped(jobs) | Reply::Swept(jobs) => brief(jobs),
         Reply::Retried(_) => "retried".into(),
         other => format!("{other:?}"),

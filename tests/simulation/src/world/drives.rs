@@ -145,8 +145,13 @@ impl World<'_> {
 
     /// The session is over; a hold that is still there is dropped with its connection.
     fn end(&mut self, worker: WorkerId, id: DriveId) {
-        if let Some(worker) = self.workers.get_mut(&worker) {
-            worker.drives.remove(&id);
+        let drive = self.workers.get_mut(&worker).and_then(|w| w.drives.remove(&id));
+        if let Some(job) = drive.map(|drive| drive.session.job().id)
+            && !self.oracle.ended.contains_key(&job)
+            && !self.store.jobs().iter().any(|known| known.id == job)
+        {
+            // Who knew the job last has to see that somebody knows it.
+            self.oracle.owed.insert(job);
         }
         self.note(worker, 1..50, Note::Poll);
     }

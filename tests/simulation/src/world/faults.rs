@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use drs_model::JobId;
 
-use super::hosts::Work;
 use super::World;
+use super::hosts::Work;
 use crate::agenda::{Happening, Heal, Peer, WorkerId};
 use crate::scenario::FaultKind;
 
@@ -120,6 +120,8 @@ impl World<'_> {
     fn store_lost(&mut self) {
         let jobs = self.store.jobs();
         self.oracle.store_became(&jobs);
+        let submitted = self.jobs.iter().filter(|job| job.submitted).map(|job| job.record.id);
+        self.oracle.shaken.extend(submitted);
         // What the history has is over, and is not submitted again.
         for n in 0..self.jobs.len() {
             let id = self.jobs[n].record.id;
@@ -183,5 +185,4 @@ impl World<'_> {
         let late = self.scenario.late.1 * 1000;
         self.after(late..late + 1_000, Happening::Probe);
     }
-
 }

@@ -97,8 +97,7 @@ impl World<'_> {
     /// connection comes behind the command and ends it.
     fn connection_closed(&self, command: &Command) -> bool {
         let with_connection = matches!(command.op, Op::Hold | Op::Serve { .. });
-        with_connection
-            && self.activity_of(command.from, command.drive) != Some(command.serial)
+        with_connection && self.activity_of(command.from, command.drive) != Some(command.serial)
     }
 
     /// Takes from the guard what it is to do without.
@@ -106,7 +105,7 @@ impl World<'_> {
         let removed = self.removed;
         let guard = &mut self.vm(command.place).guard;
         if removed.lacks(Guard::HostFence) {
-            guard.fence = FencingToken::default();
+            (guard.fence, guard.fenced_by) = (FencingToken::default(), None);
         }
         if removed.lacks(Guard::Holder) {
             guard.holder = None;
@@ -179,7 +178,8 @@ impl World<'_> {
     }
 
     fn serve(&mut self, command: &Command, step: &'static str) {
-        if let GuardAnswer::Stale(_) = self.admit(command.place, &GuardEvent::Admit(&command.grip)) {
+        if let GuardAnswer::Stale(_) = self.admit(command.place, &GuardEvent::Admit(&command.grip))
+        {
             return self.answer(command, Event::StepFailed(links::fenced()));
         }
         if self.location[command.place.machine] != command.place.host {
@@ -242,7 +242,10 @@ impl World<'_> {
             let working = unit.work != Work::Hold && other.work != Work::Hold;
             let harm = if other.job != unit.job {
                 Harm::Overlap
-            } else if working && other.drive != unit.drive {
+            } else if working
+                && other.drive != unit.drive
+                && !self.oracle.shaken.contains(&unit.job)
+            {
                 Harm::TwoDrivers
             } else {
                 continue;

@@ -1,7 +1,7 @@
 //! The connections between workers and hosts: what a drive asks there, and what it hears.
 
 use drs_model::guard::GuardExit;
-use drs_model::{Fault, FaultClass, FaultCode, Grip, GuardAnswer, GuardStatus, Job};
+use drs_model::{Fault, FaultClass, FaultCode, Grip, GuardAnswer, GuardStatus};
 use drs_protocol::session::{Event, StepMode};
 use serde_json::Value;
 
@@ -38,12 +38,6 @@ pub(super) fn exit_fault(code: i32) -> Fault {
     }
 }
 
-/// A detached command's name on the host, as the product makes it.
-fn command_name(job: &Job, step: &str) -> String {
-    let planned = job.steps.iter().find(|entry| entry.step == step);
-    planned.map_or_else(|| step.to_owned(), |entry| format!("{step}.{}", entry.at.as_millisecond()))
-}
-
 impl World<'_> {
     pub(super) fn activity_of(&self, worker: WorkerId, drive: DriveId) -> Option<Serial> {
         Some(self.drive(worker, drive)?.activity.as_ref()?.serial)
@@ -71,7 +65,7 @@ impl World<'_> {
                     StepMode::Free => None,
                     StepMode::Held => Some(Op::Serve { step: step.name }),
                     StepMode::Detached => {
-                        Some(Op::Start { step: step.name, name: command_name(&job, step.name) })
+                        Some(Op::Start { step: step.name, name: step.name.to_owned() })
                     }
                 };
                 (&places[0], op, Some(step))
@@ -79,7 +73,7 @@ impl World<'_> {
             Doing::Undoing(n) => {
                 let step = plan[n];
                 let detached = step.mode == StepMode::Detached;
-                let name = detached.then(|| command_name(&job, step.name));
+                let name = detached.then(|| step.name.to_owned());
                 let op = Op::Undo { step: step.name, name };
                 (&places[0], (step.mode != StepMode::Free).then_some(op), Some(step))
             }
@@ -259,12 +253,12 @@ impl World<'_> {
         let job = drive.session.job().clone();
         let place = self.planned(job.id).places[0].place;
         let Some(Activity { what: Doing::Running(n), .. }) = drive.activity else { return };
-        let name = command_name(&job, self.planned(job.id).kind.plan()[n].name);
+        let name = self.planned(job.id).kind.plan()[n].name;
         let boot = self.hosts[place.host].boot;
         if self.cut_off(worker, place.host) {
             return self.note(worker, 5_000..15_000, Note::Follow { drive: id, serial });
         }
-        match self.vm(place).guard.status(boot, job.id, &name) {
+        match self.vm(place).guard.status(boot, job.id, name) {
             GuardStatus::Exit(exit) => self.command_over(worker, id, serial, exit),
             GuardStatus::Running => {
                 self.note(worker, 2_000..6_000, Note::Follow { drive: id, serial });
@@ -330,5 +324,4 @@ impl World<'_> {
         }
         self.link_broke(&unit);
     }
-
 }

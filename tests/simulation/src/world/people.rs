@@ -47,15 +47,7 @@ impl World<'_> {
         }
     }
 
-    fn add(
-        &mut self,
-        seed: u64,
-        n: usize,
-        kind: Kind,
-        machine: usize,
-        due: u64,
-        scheduled: bool,
-    ) {
+    fn add(&mut self, seed: u64, n: usize, kind: Kind, machine: usize, due: u64, scheduled: bool) {
         let here = Place { host: self.location[machine], machine };
         let copy = machine + self.location.len() / 2;
         let there = Place { host: (here.host + 1) % self.hosts.len(), machine: copy };
@@ -122,7 +114,14 @@ impl World<'_> {
         for machine in 0..self.location.len() / 2 {
             let n = first + machine;
             let due = self.t;
-            self.add(seed.map_or(0, |id| id.0.as_u128() as u64), n, Kind::Probe, machine, due, true);
+            self.add(
+                seed.map_or(0, |id| id.0.as_u128() as u64),
+                n,
+                Kind::Probe,
+                machine,
+                due,
+                true,
+            );
             self.agenda.at(due, Happening::Submit { scheduler: 0, job: n });
         }
     }

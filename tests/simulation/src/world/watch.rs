@@ -4,6 +4,7 @@ use drs_model::{Job, JobState, Phase};
 
 use super::{Harm, World};
 use crate::agenda::Happening;
+use crate::kinds::Kind;
 
 /// How long a free resource may be waited for while everything works.
 const IDLE: u64 = 2_500;
@@ -64,11 +65,15 @@ impl World<'_> {
     }
 
     fn last_look(&mut self) {
-        for n in 0..self.jobs.len() {
-            let id = self.jobs[n].record.id;
-            let phase = self.oracle.ended.get(&id).copied();
-            if self.jobs[n].kind == crate::kinds::Kind::Probe && phase != Some(Phase::Succeeded) {
-                let what = format!("{} ended as {phase:?}", self.name(id));
+        let records = self.store.jobs();
+        for record in &records {
+            if self.planned(record.id).kind != Kind::Probe {
+                continue;
+            }
+            // Nothing goes wrong any more: the first attempt must do.
+            if record.state.phase() != Phase::Succeeded || record.attempt > 1 {
+                let (name, phase) = (self.name(record.id), record.state.phase());
+                let what = format!("{name} {phase} at attempt {}", record.attempt);
                 self.harm(Harm::Unusable, what);
             }
         }
@@ -76,7 +81,7 @@ impl World<'_> {
             let what = format!("{resource} is still held by {job}");
             self.harm(Harm::Leaked, what);
         }
-        for job in self.store.jobs() {
+        for job in records {
             if !job.state.is_terminal() {
                 let what = format!("{} is {} after its end", job.id, job.state.phase());
                 self.harm(Harm::EndedTwice, what);
