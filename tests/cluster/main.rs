@@ -2,6 +2,7 @@
 //! and told to end.
 
 mod bad_input;
+mod kills;
 mod roles;
 mod schedules;
 mod takeover;

@@ -1,15 +1,17 @@
 //! A cluster on this machine: real RabbitMQ, Redis and PostgreSQL, and roles as processes that can be killed.
 
 use std::fs::File;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use drs_lab_servers::{PASSWORD, Postgres, RabbitMq, Redis, USER};
+use drs_lab_servers::{PASSWORD, Postgres, Proxy, RabbitMq, Redis, USER};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::engine::{Interval, journal};
 use crate::product::{Installation, wait_for};
 
 /// The servers of a cluster and an installation that names them; roles are started as they are wanted.
@@ -55,13 +57,13 @@ impl Cluster {
         let secret = self.drs.path().join("password");
         std::fs::write(&secret, PASSWORD).expect("a password");
         let secret = secret.display();
-        let [amqp, redis, postgres] = ports;
+        let [amqp, redis, postgres] = urls(ports);
         let mut text = format!(
             "[cluster]\n\
-             amqp = \"amqp://{USER}@127.0.0.1:{amqp}/%2f\"\n\
+             amqp = \"{amqp}\"\n\
              amqp_password_file = \"{secret}\"\n\
-             redis = \"redis://127.0.0.1:{redis}\"\n\
-             postgres = \"postgres://{USER}@127.0.0.1:{postgres}/{USER}?sslmode=disable\"\n\
+             redis = \"{redis}\"\n\
+             postgres = \"{postgres}\"\n\
              postgres_password_file = \"{secret}\"\n"
         );
         text.push_str("[worker]\n");
@@ -95,13 +97,26 @@ impl Cluster {
 
     /// Starts a role.
     pub fn begin(&self, args: &[&str]) -> Role {
+        self.begin_with(args, &[])
+    }
+
+    /// Starts a role with variables in its environment.
+    pub fn begin_with(&self, args: &[&str], variables: &[(&str, &str)]) -> Role {
         static NUMBER: AtomicU32 = AtomicU32::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let log = self.drs.path().join(format!("{}-{number}.log", args.join("")));
         let file = File::create(&log).expect("a log");
         let mut command: Command = self.drs.command(args);
+        command.envs(variables.iter().copied());
         command.stdout(file.try_clone().expect("a log")).stderr(file);
         Role { child: command.spawn().expect("drs starts"), log }
+    }
+
+    /// A network of its own between a role and RabbitMQ, Redis and PostgreSQL.
+    pub fn network(&self) -> Network {
+        let servers = [self.rabbitmq.port(), self.redis.port(), self.postgres.port()];
+        let [amqp, redis, postgres] = servers.map(Proxy::to);
+        Network { amqp, redis, postgres }
     }
 
     /// Adds a simulated host.
@@ -119,11 +134,64 @@ impl Cluster {
         job["id"].as_str().expect("an id").to_owned()
     }
 
+    /// What the hosts wrote down about a VM: see [`journal`](crate::engine::journal).
+    #[track_caller]
+    pub fn journal(&self, host: &str, vm: &str) -> Vec<Interval> {
+        let file = self.drs.path().join(format!("simulated/{host}.journal/{vm}"));
+        journal(&file).expect("a journal")
+    }
+
+    /// What every process has said.
+    #[track_caller]
+    pub fn logs(&self) -> Vec<String> {
+        let files = std::fs::read_dir(self.drs.path()).expect("a directory");
+        let paths = files.map(|file| file.expect("a file").path());
+        let logs = paths.filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+        logs.map(|log| std::fs::read_to_string(log).expect("a log")).collect()
+    }
+
     /// Every job that there is, at most 1,000.
     #[track_caller]
     pub fn jobs(&self) -> Vec<Value> {
         let jobs = self.drs.json(&["job", "list", "--limit", "1000"]);
         jobs.as_array().expect("a list").clone()
+    }
+}
+
+/// Where RabbitMQ, Redis and PostgreSQL are reached.
+fn urls([amqp, redis, postgres]: [u16; 3]) -> [String; 3] {
+    [
+        format!("amqp://{USER}@127.0.0.1:{amqp}/%2f"),
+        format!("redis://127.0.0.1:{redis}"),
+        format!("postgres://{USER}@127.0.0.1:{postgres}/{USER}?sslmode=disable"),
+    ]
+}
+
+/// The lines of one process to its servers.
+pub struct Network {
+    /// To RabbitMQ.
+    pub amqp: Proxy,
+    /// To Redis.
+    pub redis: Proxy,
+    /// To PostgreSQL.
+    pub postgres: Proxy,
+}
+
+impl Network {
+    /// The lines, in the order in which they stand here.
+    pub fn lines(&self) -> [&Proxy; 3] {
+        [&self.amqp, &self.redis, &self.postgres]
+    }
+
+    /// Starts a role that has this network.
+    pub fn begin(&self, cluster: &Cluster, args: &[&str]) -> Role {
+        let [amqp, redis, postgres] = urls(self.lines().map(Proxy::port));
+        let variables = [
+            ("DRS_AMQP_URL", &*amqp),
+            ("DRS_REDIS_URL", &*redis),
+            ("DRS_POSTGRES_URL", &*postgres),
+        ];
+        cluster.begin_with(args, &variables)
     }
 }
 
@@ -156,6 +224,23 @@ impl Role {
 
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("signalled");
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
+    }
+
+    /// Waits until it is killed, at a crash point or otherwise.
+    #[track_caller]
+    pub fn killed(mut self) {
+        let status = wait_for("a role is killed", || self.child.try_wait().expect("a child"));
+        assert_eq!(status.signal(), Some(9), "{status}: {}", self.log());
+    }
+
+    /// Asks it to end in order.
+    pub fn ask_to_end(&self) {
+        self.signal(Signal::TERM);
     }
 
     /// Ends it as a power cut would.
