@@ -119,10 +119,6 @@ impl Target {
         self.uri.clone()
     }
 
-    pub(crate) fn user(&self) -> &str {
-        &self.uri.authority.userinfo.username
-    }
-
     /// Who may vouch for the server, read anew: certificates are exchanged while programs run.
     pub(crate) fn tls(&self) -> Result<OwnedTLSConfig, Trouble> {
         let Some(path) = self.ca_file.as_ref().filter(|_| self.uri.scheme == AMQPScheme::AMQPS)
@@ -157,7 +153,7 @@ mod tests {
         ] {
             let target = target(url).expect(url);
             assert_eq!((target.server.as_str(), target.uri.vhost.as_str()), (server, vhost));
-            assert_eq!(target.user(), "drs");
+            assert_eq!(target.uri.authority.userinfo.username, "drs");
         }
     }
 

@@ -34,16 +34,16 @@ pub(crate) enum Input {
     /// A session is there, and a channel for its bells.
     Ready { session: Arc<Session>, bells: Channel },
     /// From a session: what it is, and the channel that was used.
-    Heard { session: u64, event: Event<Held>, channel: Option<Channel> },
+    Heard { session: u64, event: Event<Box<Held>>, channel: Option<Channel> },
 }
 
-pub(crate) type Reply = oneshot::Sender<Option<Held>>;
+pub(crate) type Reply = oneshot::Sender<Option<Box<Held>>>;
 
 /// The task's own state.
 pub(crate) struct Intake {
     lanes: usize,
     names: Vec<Arc<str>>,
-    gate: Gate<Held>,
+    gate: Gate<Box<Held>>,
     waiting: HashMap<CallerId, Reply>,
     asked: usize,
     up: Option<Up>,
@@ -165,13 +165,13 @@ impl Intake {
         asked.flat_map(of_class).collect()
     }
 
-    fn step(&mut self, event: Event<Held>) {
+    fn step(&mut self, event: Event<Box<Held>>) {
         for action in self.gate.step(event) {
             self.act(action);
         }
     }
 
-    fn act(&mut self, action: Action<Held>) {
+    fn act(&mut self, action: Action<Box<Held>>) {
         match action {
             // A message that does not reach its caller goes back as it is dropped.
             Action::Give { caller, message } => self.answer(caller, Some(message)),
@@ -200,7 +200,7 @@ impl Intake {
         }
     }
 
-    fn answer(&mut self, caller: CallerId, message: Option<Held>) {
+    fn answer(&mut self, caller: CallerId, message: Option<Box<Held>>) {
         if let Some(reply) = self.waiting.remove(&caller)
             && reply.send(message).is_err()
         {

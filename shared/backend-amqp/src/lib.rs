@@ -151,7 +151,7 @@ impl Dispatch for AmqpDispatch {
         let held = answered.map_err(|_| ended())?;
         Ok(held.map(|held| {
             let message = held.message.clone();
-            Delivery { message, tag: self.shared.hands.take(Instant::now(), held) }
+            Delivery { message, tag: self.shared.hands.take(Instant::now(), *held) }
         }))
     }
 

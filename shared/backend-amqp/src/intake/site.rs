@@ -103,10 +103,11 @@ impl Site {
     }
 
     /// Takes a message into hand; one that nobody understands is put aside instead.
-    fn hold(&self, channel: &Channel, delivery: Delivery) -> Option<Held> {
+    fn hold(&self, channel: &Channel, delivery: Delivery) -> Option<Box<Held>> {
         match message::decode(&delivery.data, &delivery.properties) {
             Ok(message) => {
-                Some(Held::new(message, delivery.acker, channel.clone(), self.session.clone()))
+                let (channel, session) = (channel.clone(), Arc::clone(&self.session));
+                Some(Box::new(Held::new(message, delivery.acker, channel, session)))
             }
             Err(Unfit(reason)) => {
                 let (session, queue) = (Arc::clone(&self.session), Arc::clone(&self.name));
@@ -121,7 +122,7 @@ impl Site {
         }
     }
 
-    fn tell(&self, event: Event<Held>, channel: Option<Channel>) {
+    fn tell(&self, event: Event<Box<Held>>, channel: Option<Channel>) {
         let session = self.session.number;
         if self.tell.send(Input::Heard { session, event, channel }).is_err() {
             tracing::trace!("the intake has ended");
