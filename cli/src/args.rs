@@ -102,10 +102,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         vault: Option<PathBuf>,
     },
-    /// Run jobs in the background until SIGTERM or Ctrl-C
+    /// Run jobs and schedules in the background until SIGTERM or Ctrl-C
     ///
-    /// Prints one line when it is ready. At SIGTERM or Ctrl-C every job is handed over within
-    /// seconds; it goes on when `drs serve` or the next command that runs jobs starts.
+    /// Does what schedules name while it runs. Prints one line when it is ready. At SIGTERM or Ctrl-C
+    /// every job is handed over within seconds; it goes on when `drs serve` or the next command that
+    /// runs jobs starts.
     #[command(after_help = "Example:\n  drs serve")]
     Serve,
     Worker(roles::WorkerArgs),
