@@ -198,7 +198,7 @@ impl<'a> World<'a> {
             Happening::Operator => self.operator(),
             Happening::Cancel(job) => self.cancel(job),
             Happening::Requeue(worker) => self.requeue(worker),
-            Happening::ToWorker(worker, note) => self.to_worker(worker, note),
+            Happening::ToWorker(worker, note) => self.inform(worker, note),
             Happening::CallArrives(call) => self.call_arrives(call),
             Happening::CommandArrives(command) => self.command_arrives(command),
             Happening::UnitEnds { place, unit } => self.unit_ends(place, unit),

@@ -54,7 +54,7 @@ impl World<'_> {
         self.location[copy] = there.host;
         let places: Vec<Target> = match kind {
             // The other way round, now and then, as a fail-back would take them.
-            Kind::Replicate if n % 3 == 0 => vec![target(there), target(here)],
+            Kind::Replicate if n.is_multiple_of(3) => vec![target(there), target(here)],
             Kind::Replicate => vec![target(here), target(there)],
             _ => vec![target(here)],
         };

@@ -41,7 +41,7 @@ impl World<'_> {
     }
 
     /// Brings news to a worker: a dead one gets none, a frozen one when it thaws.
-    pub(super) fn to_worker(&mut self, id: WorkerId, note: Note) {
+    pub(super) fn inform(&mut self, id: WorkerId, note: Note) {
         let Some(worker) = self.workers.get(&id) else { return };
         if worker.frozen_until > self.t {
             let when = worker.frozen_until;
