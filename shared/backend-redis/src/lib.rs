@@ -33,7 +33,7 @@
 //!   together, in one function.
 //! - Nothing has a time to live: a resource is freed by an operation, never by time.
 //! - Nothing grows with the number of jobs: one call returns or changes at most 1,000 records and looks at
-//!   most at 2,000 entries of an index. `reap` and `sweep` take the best of the 2,000 that wait longest and
+//!   most at 1,000 entries of an index. `reap` and `sweep` take the best of the 1,000 that wait longest and
 //!   go on with the next call.
 //! - A right that the user lacks is found when connecting, never in the middle of a script.
 //! - An index entry whose record was deleted by hand, or evicted, is dropped where it would
@@ -64,7 +64,8 @@
 //! # Figures
 //! Measured with `cargo run -p drs-backend-redis --example figures` on two busy cores with Redis 7.0.15, 1,000
 //! and 10,000 jobs alike: a waiting job takes 2.1 KiB of the server's memory, a running one 2.7 KiB, one that
-//! ended after five steps 3.4 KiB. A claim takes 0.8 ms (p50) and 7 ms (p99) with `appendfsync always`.
+//! ended after five steps 3.4 KiB. A claim takes 0.8 ms (p50) and 7 ms (p99) with `appendfsync always`, and 0.13 ms of
+//! the server's time; a sweep of 100 jobs takes 7 ms of it, a `reap` of 1,000 takes 60 ms.
 //!
 //! Deliberately absent: retries, and any time-out for a resource.
 

@@ -10,7 +10,7 @@ local DUE = { queued = true, retry_wait = true }
 local LEASED = { claimed = true, running = true, cancelling = true }
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 -- Most entries of an index that one call looks at.
-local WINDOW = 2000
+local WINDOW = 1000
 
 local function later(time, seconds, nanoseconds)
   local s = tonumber(time:sub(1, 12)) + tonumber(seconds)
@@ -196,22 +196,24 @@ local function driven(id, worker, fence)
   return nil, { 'lost' }
 end
 
--- The entries 'time:order' of an index up to a time, added to a list; at most WINDOW.
+-- The entries 'time:order' of an index up to a time, added to a list as 'order:time:index', which sorts by
+-- the order; at most WINDOW.
 local function up_to(index, time, list)
   local entries = call('ZRANGEBYLEX', P .. index, '-', '(' .. time .. ';', 'LIMIT', 0, WINDOW)
   for _, entry in ipairs(entries) do
-    list[#list + 1] = { index = index, entry = entry, order = entry:sub(23) }
+    list[#list + 1] = entry:sub(23) .. ':' .. entry:sub(1, 22) .. index
   end
   return list
 end
 
 -- The best of the jobs behind such a list that are due, at most `limit`.
 local function best_due(list, limit)
-  table.sort(list, function(a, b) return a.order < b.order end)
+  table.sort(list)
   local jobs = {}
-  for _, one in ipairs(list) do
+  for _, text in ipairs(list) do
     if #jobs == tonumber(limit) then break end
-    local job = behind(one.index, one.entry, id_of_order(one.order))
+    local order, time, index = text:match('^(%d:%d+:[^:]+):(%d+):(.+)$')
+    local job = behind(index, time .. ':' .. order, id_of_order(order))
     if job and (not job.at or job.at <= NOW) then jobs[#jobs + 1] = job end
   end
   return jobs
