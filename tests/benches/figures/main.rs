@@ -1,17 +1,20 @@
 //! Measures what the product promises and prints each figure beside its target: `make bench`.
 //!
 //! What is compared is run side by side, in turns, in this one run, on this one machine. Sections:
-//! `engine series memory archive stream proxmox`; an argument names those to run. `stream` needs the
-//! lab of two libvirt hosts, `proxmox` that of Proxmox nodes (dc1 to dc4, drc1 to drc4); `make bench`
-//! brings them up.
+//! `engine series memory archive cluster latency scale stream proxmox`; an argument names those to run.
+//! `stream` needs the lab of two libvirt hosts, `proxmox` that of Proxmox nodes (dc1 to dc4, drc1 to drc4);
+//! `make bench` brings them up.
 #![allow(clippy::disallowed_methods)] // a bench starts the product and the tools it is compared with
 
 mod archive;
+mod cluster;
 mod engine;
+mod latency;
 mod memory;
 mod numbers;
 mod product;
 mod proxmox;
+mod scale;
 mod series;
 mod stream;
 mod table;
@@ -35,6 +38,15 @@ fn main() -> Result<()> {
     }
     if wanted("archive") {
         archive::measure(&mut table)?;
+    }
+    if wanted("cluster") {
+        cluster::measure(&mut table)?;
+    }
+    if wanted("latency") {
+        latency::measure(&mut table)?;
+    }
+    if wanted("scale") {
+        scale::measure(&mut table)?;
     }
     if wanted("stream") {
         stream::measure(&mut table)?;
