@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use drs_backend::{BackendError, Dispatch};
 use drs_backend_amqp::{AmqpConfig, AmqpDispatch};
@@ -12,7 +13,7 @@ use drs_model::{FaultClass, Secret};
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
 
-use crate::rig::{Plain, Rig, aside, config, message};
+use crate::rig::{PATIENCE, Plain, Rig, aside, config, message};
 
 /// What is said by a connection that must fail, and whether waiting may help.
 async fn said(config: &AmqpConfig) -> (String, FaultClass) {
@@ -150,4 +151,32 @@ async fn tls_is_spoken_with_a_server_that_is_vouched_for_alone() {
     let plain_port = AmqpConfig { url, ..at("localhost", None) };
     let refused = AmqpDispatch::connect(&plain_port).await.err();
     assert!(matches!(refused, Some(BackendError::Refused { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_is_refused_while_it_runs_says_so_and_goes_on_when_it_is_let_in_again() {
+    let broker = RabbitMq::shared();
+    let config = config(&broker.fresh_vhost());
+    let vhost = config.url.rsplit('/').next().expect("a virtual host").to_owned();
+    aside(|| broker.ctl(&["add_user", "rotated", "hunter2"]));
+    aside(|| broker.ctl(&["set_permissions", "-p", &vhost, "rotated", ".*", ".*", ".*"]));
+    let url = config.url.replace("drs@", "rotated@");
+    let config = AmqpConfig { url, ..config }.with_password(Secret::new("hunter2"));
+    let dispatch = AmqpDispatch::connect(&config).await.expect("a broker");
+    aside(|| broker.ctl(&["change_password", "rotated", "another"]));
+    aside(|| broker.ctl(&["close_all_user_connections", "rotated", "rotation"]));
+    let began = Instant::now();
+    loop {
+        match dispatch.publish(&message("a", Normal)).await {
+            Err(BackendError::Refused { reason, .. }) => {
+                assert!(reason.contains("does not know this user"), "{reason}");
+                break;
+            }
+            other => assert!(began.elapsed() < PATIENCE, "not refused: {other:?}"),
+        }
+    }
+    aside(|| broker.ctl(&["change_password", "rotated", "hunter2"]));
+    while let Err(error) = dispatch.publish(&message("a", Normal)).await {
+        assert!(began.elapsed() < PATIENCE * 2, "still not: {error}");
+    }
 }
