@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods)] // these tests start programs beside the product
 
 mod bad_input;
+mod cluster;
 mod libvirt;
 mod proxmox;
 mod proxmox_bad_input;
