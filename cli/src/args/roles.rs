@@ -10,11 +10,11 @@ use clap::{Args, Subcommand};
 #[command(after_help = "\
 Examples:
   drs worker                          # until it is told to end
-  drs worker --idle-exit 300          # ends when there was nothing to do for 5 minutes
-  drs worker --once --idle-exit 10    # runs one job; the exit code says what became of it
+  drs worker --idle-exit 300          # ends after 5 minutes without a job
+  drs worker --once --idle-exit 10    # one job; its end is the exit code
 
-Exit codes of --once: as of `drs backup` and its like; 75 when no job came in time or the job waits for
-its next attempt.")]
+Exit codes of --once: as of `drs backup` and its like; 75 when no job came
+in time or the job waits for its next attempt.")]
 pub(crate) struct WorkerArgs {
     /// Run one job and end
     #[arg(long)]

@@ -68,8 +68,9 @@ Examples:
     after_help = "\
 Examples:
   drs schedule add nightly --vm dc1/web1 --work backup --cron '30 2 * * *'
-  drs schedule add web-copy --pair web --work replicate --cron '0 */4 * * *' --limit 50M
-  drs schedule add all --host dc1 --work backup --cron '0 1 * * 1-5' --zone Europe/Berlin
+  drs schedule add web-copy --pair web --work replicate --cron '0 */4 * * *'
+  drs schedule add all --host dc1 --work backup --limit 50M \\
+      --cron '0 1 * * 1-5' --zone Europe/Berlin
   drs schedule add proof --host dc1 --work verify --cron '0 12 * * 0'"
 )]
 pub(crate) struct ScheduleAddArgs {

@@ -1,7 +1,13 @@
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(std::iter::once("drs").chain(line.split_whitespace()))
+    // What stands between single quotes is one word.
+    let parts = line.split('\'').enumerate();
+    let words = parts.flat_map(|(n, part)| match n % 2 {
+        0 => part.split_whitespace().collect(),
+        _ => vec![part],
+    });
+    Cli::try_parse_from(std::iter::once("drs").chain(words))
 }
 
 fn refused(line: &str) -> String {
