@@ -92,6 +92,7 @@ impl BackendError {
                     Some("host") => (FaultCode::HostNotFound, "drs host list"),
                     Some("schedule") => (FaultCode::ScheduleNotFound, "drs schedule list"),
                     Some("pair") => (FaultCode::PairNotFound, "drs pair list"),
+                    Some("dead") => (FaultCode::JobNotFound, "drs dead list"),
                     _ => (FaultCode::JobNotFound, "drs job list"),
                 };
                 Fault::permanent(code, text, format!("See what there is with `{list}`."))

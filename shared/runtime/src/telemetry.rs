@@ -112,8 +112,9 @@ impl Telemetry {
     }
 }
 
-/// Says at each export why a receiver's certificate is refused; that it is refused is said once.
-const VERIFIER: &str = "rustls_platform_verifier";
+/// Libraries whose log lines are left out: the one says at each export why a receiver's certificate is
+/// refused, the other logs what it also answers, and we say both once.
+const LOUD: [&str; 2] = ["rustls_platform_verifier", "lapin"];
 
 /// The filter of log lines, and why what `DRS_LOG` says is none.
 fn log_filter(level: &str) -> (EnvFilter, Option<tracing_subscriber::filter::ParseError>) {
@@ -132,7 +133,8 @@ fn lines(format: LogFormat, filter: EnvFilter) -> impl Layer<Registry> {
     };
     let is_line = |metadata: &Metadata<'_>| {
         let target = metadata.target();
-        metadata.is_event() && target != metrics::TARGET && !target.starts_with(VERIFIER)
+        let is_loud = LOUD.iter().any(|library| target.starts_with(library));
+        metadata.is_event() && target != metrics::TARGET && !is_loud
     };
     // The hint keeps the other filter's: what neither lines nor spans want is never looked at.
     lines.with_filter(filter.and(filter_fn(is_line).with_max_level_hint(LevelFilter::TRACE)))
