@@ -7,9 +7,13 @@
 //!    same token for another job (a store that lost data may have given it twice).
 //! 2. **Exit record**: a command that ended is never started again; its end is told. One that was
 //!    cancelled is started again only by a newer claim than the one that cancelled it.
-//! 3. **Holder**: the VM is held by one job; another job is `Busy`, the same command `Attached`, and
-//!    an older hold of the same job gives way.
+//! 3. **Holder**: the VM is held by one job; another job is `Busy` whatever it wants to run, the same
+//!    command `Attached`, and an older hold of the same job gives way.
 //! 4. **Admit**: the fence is raised and the request runs. `Busy` does not raise it.
+//!
+//! One request needs no free VM: a cancel only writes the tombstone of its own job's command while
+//! another job has the VM. It ends and frees nothing of that job, and does not raise the fence, so
+//! that a job which waits to take its work back does not fence the one that works.
 
 use std::collections::BTreeMap;
 
@@ -64,7 +68,7 @@ pub enum GuardEvent<'a> {
     Hold(&'a Grip),
     /// Start a detached command, once.
     Start(&'a Grip, &'a str),
-    /// Run a short command, or serve one: only the fence counts.
+    /// Run a short command, or serve one, beside what the job has on the VM.
     Admit(&'a Grip),
     /// End a detached command and leave a tombstone, whether it runs, has ended or was never started.
     Cancel(&'a Grip, &'a str),
@@ -86,13 +90,15 @@ impl VmGuard {
         if grip.fence < self.fence || given_twice {
             return GuardAnswer::Stale(self.fence);
         }
+        let other = self.holder.as_ref().map(|holder| holder.job).filter(|job| *job != grip.job);
         let answer = match event {
             GuardEvent::Hold(grip) => self.hold(grip),
             GuardEvent::Start(grip, step) => self.start(boot, grip, step),
-            GuardEvent::Admit(_) => GuardAnswer::Started,
+            GuardEvent::Admit(_) => other.map_or(GuardAnswer::Started, GuardAnswer::Busy),
             GuardEvent::Cancel(grip, step) => self.cancel(boot, grip, step),
         };
-        if !matches!(answer, GuardAnswer::Busy(_)) {
+        let beside = other.is_some() && matches!(event, GuardEvent::Cancel(..));
+        if !beside && !matches!(answer, GuardAnswer::Busy(_)) {
             self.fence = grip.fence;
             self.fenced_by = Some(grip.job);
         }
@@ -209,6 +215,24 @@ mod tests {
         guard.hold_ended(a.job, a.fence);
         assert_eq!(guard.step(1, &GuardEvent::Start(&b, "check")), GuardAnswer::Started);
         assert_eq!(guard.step(1, &GuardEvent::Hold(&a)), GuardAnswer::Stale(FencingToken(2)));
+    }
+
+    #[test]
+    fn what_a_job_runs_or_cancels_does_not_touch_a_vm_that_another_job_has() {
+        let (a, b) = (grip("a", 1), grip("b", 2));
+        let cancelled = GuardAnswer::Exit(GuardExit::Cancelled);
+        for event in [GuardEvent::Hold(&a), GuardEvent::Start(&a, "dump")] {
+            let mut guard = VmGuard::default();
+            assert_eq!(guard.step(1, &event), GuardAnswer::Started);
+            let holder = guard.holder.clone();
+            assert_eq!(guard.step(1, &GuardEvent::Admit(&b)), GuardAnswer::Busy(a.job));
+            assert_eq!(guard.step(1, &GuardEvent::Cancel(&b, "dump")), cancelled);
+            assert_eq!(guard.holder, holder);
+            assert_eq!(guard.step(1, &GuardEvent::Admit(&a)), GuardAnswer::Started, "not fenced");
+            guard.rebooted();
+            assert_eq!(guard.step(1, &GuardEvent::Admit(&b)), GuardAnswer::Started);
+            assert_eq!(guard.step(1, &GuardEvent::Start(&b, "dump")), cancelled, "the tombstone");
+        }
     }
 
     #[test]

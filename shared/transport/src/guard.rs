@@ -78,17 +78,18 @@ pub trait HostGuard: Send + Sync {
     /// The host cannot be used.
     async fn log(&self, grip: &Grip, step: &str, offset: u64) -> Result<Bytes, TransportError>;
 
-    /// Ends the detached command of a step and leaves a tombstone: a late start cannot run it.
+    /// Ends the detached command of a step and leaves a tombstone: a late start cannot run it. While
+    /// another job has the VM it only leaves the tombstone.
     ///
     /// # Errors
     /// The host cannot be used.
     async fn cancel(&self, grip: &Grip, step: &str) -> Result<GuardAnswer, TransportError>;
 
-    /// Runs a short command to its end unless a newer claim was seen for the VM. The check and the
-    /// command are one: no newer claim is admitted in between.
+    /// Runs a short command to its end unless a newer claim was seen for the VM or another job has it.
+    /// The check and the command are one: no newer claim is admitted in between.
     ///
     /// # Errors
-    /// As [`crate::Remote::exec`]; [`TransportError::Stale`] when refused.
+    /// As [`crate::Remote::exec`]; [`TransportError::Stale`] or [`TransportError::Busy`] when refused.
     async fn run(
         &self,
         grip: &Grip,
@@ -99,10 +100,10 @@ pub trait HostGuard: Send + Sync {
 
     /// Starts a command whose life is bound to the returned channel: the host ends it when the
     /// channel closes or the worker falls silent. Its standard input is empty and the returned
-    /// stream is only to be read. Refused when the token is stale.
+    /// stream is only to be read. Refused when the token is stale or another job has the VM.
     ///
     /// # Errors
-    /// As [`crate::Remote::spawn`]; [`TransportError::Stale`] when refused.
+    /// As [`crate::Remote::spawn`]; [`TransportError::Stale`] or [`TransportError::Busy`] when refused.
     async fn serve(&self, grip: &Grip, argv: &Argv) -> Result<Spawned, TransportError>;
 
     /// Removes what the guard remembers of steps of jobs that ended (by themselves, or with an

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use drs_model::{Fault, FaultClass, FaultCode, HostName};
+use drs_model::{Fault, FaultClass, FaultCode, HostName, JobId};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::Argv;
@@ -136,6 +136,14 @@ pub enum TransportError {
         /// The token it has seen.
         seen: u64,
     },
+    /// The guard refused: another job has this VM.
+    #[error("job {job} has the VM on host {host}")]
+    Busy {
+        /// The host's name.
+        host: HostName,
+        /// The job that has it.
+        job: JobId,
+    },
 }
 
 impl From<TransportError> for Fault {
@@ -205,6 +213,12 @@ impl TransportError {
                 FaultCode::Fenced,
                 text,
                 "Another worker has taken the job over; nothing to do.",
+            ),
+            Self::Busy { .. } => Fault::new(
+                FaultClass::Busy,
+                FaultCode::VmBusy,
+                text,
+                "The job waits and tries again; `drs job cancel` ends it.",
             ),
         }
     }

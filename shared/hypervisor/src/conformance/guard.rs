@@ -24,6 +24,10 @@ pub(super) async fn second_job_is_busy_at_the_guard(bench: &Bench<'_>) -> Result
     ensure(none.is_none(), || "a busy VM was held twice".to_owned())?;
     let answer = guard.start(&second, "other", &Argv::new("true")).await.during("a start")?;
     ensure_eq("the answer to a start", answer, GuardAnswer::Busy(first.job))?;
+    let second_long = Duration::from_secs(1);
+    let ran = guard.run(&second, &Argv::new("true"), Bytes::new(), second_long).await;
+    let busy = matches!(&ran, Err(TransportError::Busy { job, .. }) if *job == first.job);
+    ensure(busy, || format!("run beside a hold said {ran:?}"))?;
     hold.release().await.during("releasing a hold")?;
     bench.hold(&second, None).await?.release().await.during("releasing a hold")
 }

@@ -82,8 +82,8 @@ impl Session {
     }
 
     /// The host cannot be asked, or an undo failed: try again later. When attempts have run out it is
-    /// left to a person if anything may be on the host; but a host that is only out of reach is waited
-    /// for without end, since nobody could do more.
+    /// left to a person if anything may be on the host; but a VM that is busy and a host that is only out
+    /// of reach are waited for without end, since nobody could do more.
     pub(super) fn stuck(&mut self, now: Timestamp, fault: Fault, out: &mut Vec<Action>) {
         if !matches!(self.doing, Doing::Nothing | Doing::Holding | Doing::Undoing(_)) {
             return;
@@ -99,6 +99,8 @@ impl Session {
         let out_of_reach = dirty && fault.code == FaultCode::HostUnreachable;
         let action = if fault.code == FaultCode::Fenced {
             Action::HandOver(self.wait_for(now + self.pace.backoff, fault, true, false))
+        } else if fault.class == FaultClass::Busy {
+            Action::HandOver(self.wait_for(now + self.pace.busy_wait, fault, true, false))
         } else if again {
             Action::HandOver(self.wait_for(now + self.backoff(), fault, dirty, true))
         } else if out_of_reach {

@@ -1,7 +1,7 @@
 //! Reading what the guard script answers.
 
 use drs_model::guard::GuardExit;
-use drs_model::{FencingToken, GuardAnswer, GuardStatus};
+use drs_model::{FencingToken, GuardAnswer, GuardStatus, JobId};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Every answer is a line that begins with this.
@@ -43,10 +43,15 @@ pub(super) fn guard_answer(line: &str) -> Option<GuardAnswer> {
         ("STARTED", "") => Some(GuardAnswer::Started),
         ("ATTACHED", "") => Some(GuardAnswer::Attached),
         ("EXIT", end) => exit(end).map(GuardAnswer::Exit),
-        ("BUSY", job) => job.parse().ok().map(GuardAnswer::Busy),
+        ("BUSY", _) => busy(line).map(GuardAnswer::Busy),
         ("STALE", _) => stale(line).map(GuardAnswer::Stale),
         _ => None,
     }
+}
+
+/// The job that has the VM, when the answer is a refusal for its sake.
+pub(super) fn busy(line: &str) -> Option<JobId> {
+    line.strip_prefix("BUSY ")?.parse().ok()
 }
 
 /// The newer token, when the answer is a refusal for its sake.

@@ -93,14 +93,18 @@ raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence $job"; }
 # The first sight of a token needs the gate alone. Changing a lock is not atomic: look again.
 enter() {
     gate -s
-    admit
+    admit_beside
     if [ "$fence" -ne "$seen" ]; then
         flock 8
-        admit
+        admit_beside
         raise
         flock -s 8
-        admit
+        admit_beside
     fi
+}
+admit_beside() {
+    admit
+    ! taken || answer BUSY "$h_job"
 }
 
 # ---- the lock
@@ -110,6 +114,11 @@ holder() {
     if [ -f "$dir/holder" ]; then read -r h_job h_fence h_step h_pid h_ended <"$dir/holder"; fi
 }
 holds() { [ "$h_job" = "$job" ] && [ "$h_step" = "$1" ]; }
+# Whether another job has the VM. To be called without the lock in hand.
+taken() {
+    holder
+    [ "${h_job:-$job}" != "$job" ] && ! flock -n -s "$dir/lock" true
+}
 # Waits for the lock, so many tenths of a second.
 await() {
     tries=$1
@@ -291,10 +300,11 @@ log() {
     if [ -f "$record/log" ]; then tail -c "+$1" "$record/log" | head -c 65536; fi
 }
 
+# cancel STEP: while another job has the VM it leaves the tombstone and no more.
 cancel() {
     gate
     admit
-    raise
+    taken || raise
     mkdir -p "$record" || fail "cannot write $record"
     put "$record/exit" "cancelled $fence"
     exec 9>>"$dir/lock"

@@ -114,11 +114,14 @@ impl ShellGuard {
         info_span!("guard", otel.name = format!("guard.{verb}"), host = %self.remote.host(), verb, program)
     }
 
-    /// The refusal of a command whose token is old, or of anything else but the expected answer.
+    /// The refusal of a command whose token is old or whose VM another job has, or of anything else but
+    /// the expected answer.
     fn refusal(&self, argv: &Argv, line: &str) -> TransportError {
-        match answer::stale(line) {
-            Some(seen) => TransportError::Stale { host: self.remote.host().clone(), seen: seen.0 },
-            None => self.unclear(argv, line),
+        let host = self.remote.host().clone();
+        match (answer::stale(line), answer::busy(line)) {
+            (Some(seen), _) => TransportError::Stale { host, seen: seen.0 },
+            (None, Some(job)) => TransportError::Busy { host, job },
+            (None, None) => self.unclear(argv, line),
         }
     }
 

@@ -176,6 +176,18 @@ async fn a_command_that_ends_at_once_is_not_started_again_by_those_who_come_then
     assert_eq!((host.noted("ran"), host.record(&a, "starts").lines().count()), (1, 1));
 }
 
+/// While one job has the VM, nothing of another runs there, and its cancel disturbs nobody.
+async fn nothing_runs_beside(host: &Host, a: &Grip, b: &Grip) {
+    let refused = host.run(b, &host.note("ran")).await;
+    assert!(matches!(refused, Err(TransportError::Busy { job, .. }) if job == a.job));
+    let refused = host.guard.serve(b, &host.note("ran")).await.err();
+    assert!(matches!(refused, Some(TransportError::Busy { job, .. }) if job == a.job));
+    let cancelled = GuardAnswer::Exit(GuardExit::Cancelled);
+    assert_eq!(host.guard.cancel(b, "dump").await.expect("an answer"), cancelled);
+    assert_eq!(host.run(a, &Argv::new("echo").arg("hi")).await.expect("not fenced"), "hi\n");
+    assert_eq!(host.noted("ran"), 0);
+}
+
 #[tokio::test]
 async fn one_job_per_vm_and_older_claims_are_refused() {
     let host = Host::new();
@@ -187,9 +199,15 @@ async fn one_job_per_vm_and_older_claims_are_refused() {
     assert_eq!(host.hold_refused(&a).await, GuardAnswer::Attached);
     let answer = host.guard.start(&a, "another step", &argv).await.expect("an answer");
     assert_eq!(answer, GuardAnswer::Busy(a.job), "one command at a time");
+    nothing_runs_beside(&host, &a, &b).await;
     // Another VM is another matter.
-    let other = host.hold(&grip_of("web2", "b", 6), None).await.expect("it is free");
+    let (c, d) = (grip_of("web2", "c", 6), grip_of("web2", "d", 7));
+    let other = host.hold(&c, None).await.expect("it is free");
+    nothing_runs_beside(&host, &c, &d).await;
     other.release().await.expect("given back");
+    let answer = host.guard.start(&d, "dump", &argv).await.expect("an answer");
+    assert_eq!(answer, GuardAnswer::Exit(GuardExit::Cancelled), "the tombstone was left");
+    assert_eq!(host.run(&d, &Argv::new("echo").arg("hi")).await.expect("it is free"), "hi\n");
 
     fs::write(host.path("go"), "").expect("written");
     host.until(&a, GuardStatus::Exit(exit(4))).await;

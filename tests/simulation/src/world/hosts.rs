@@ -178,9 +178,9 @@ impl World<'_> {
     }
 
     fn serve(&mut self, command: &Command, step: &'static str) {
-        if let GuardAnswer::Stale(_) = self.admit(command.place, &GuardEvent::Admit(&command.grip))
-        {
-            return self.answer(command, Event::StepFailed(links::fenced()));
+        let admitted = self.admit(command.place, &GuardEvent::Admit(&command.grip));
+        if let Some(fault) = links::refusal(&admitted) {
+            return self.answer(command, Event::StepFailed(fault));
         }
         if self.location[command.place.machine] != command.place.host {
             return self.answer(command, Event::StepFailed(links::moved_away()));
@@ -193,19 +193,18 @@ impl World<'_> {
 
     fn undo(&mut self, command: &Command, step: &'static str, name: Option<&str>) {
         let (place, grip) = (command.place, &command.grip);
-        let admitted = match name {
-            Some(name) => self.admit(place, &GuardEvent::Cancel(grip, name)),
-            None => self.admit(place, &GuardEvent::Admit(grip)),
-        };
-        if let GuardAnswer::Stale(_) = admitted {
-            return self.answer(command, Event::UndoFailed(links::fenced()));
-        }
-        if let Some(name) = name {
+        if let Some(name) = name
+            && let GuardAnswer::Exit(_) = self.admit(place, &GuardEvent::Cancel(grip, name))
+        {
             let mine = |unit: &Unit| {
                 unit.job == grip.job && unit.work == Work::Detached(step, name.to_owned())
             };
             self.vm(place).units.retain(|unit| !mine(unit));
             self.oracle.cancelled.insert((grip.job, step), grip.fence);
+        }
+        let admitted = self.admit(place, &GuardEvent::Admit(grip));
+        if let Some(fault) = links::refusal(&admitted) {
+            return self.answer(command, Event::UndoFailed(fault));
         }
         let unit = self.next_serial();
         self.begin_unit(command, unit, Work::Undo(step), Some(command.takes.min(3_000)));

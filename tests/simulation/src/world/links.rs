@@ -18,8 +18,17 @@ const ANSWER_LIMIT: Millis = 30_000;
 /// The exit code of a command that does not find its VM.
 pub(super) const MOVED_AWAY: i32 = 3;
 
-pub(super) fn fenced() -> Fault {
-    Fault::transient(FaultCode::Fenced, "a newer claim drives this job", "")
+/// What it means for a command that the guard did not let it in.
+pub(super) fn refusal(answer: &GuardAnswer) -> Option<Fault> {
+    match answer {
+        GuardAnswer::Stale(_) => {
+            Some(Fault::transient(FaultCode::Fenced, "a newer claim drives this job", ""))
+        }
+        GuardAnswer::Busy(_) => {
+            Some(Fault::new(FaultClass::Busy, FaultCode::VmBusy, "another job has the VM", ""))
+        }
+        _ => None,
+    }
 }
 
 pub(super) fn moved_away() -> Fault {

@@ -34,16 +34,16 @@ impl HostDir {
         Ok(())
     }
 
-    /// Refuses a claim that a newer one has replaced.
+    /// Refuses a claim that a newer one has replaced, and one whose VM another job has.
     pub(in crate::simulated) fn admit(
         &self,
         grip: &Grip,
         state: &mut VmState,
     ) -> Result<(), TransportError> {
+        let host = self.host_name().clone();
         match state.guard.step(BOOT, &GuardEvent::Admit(grip)) {
-            GuardAnswer::Stale(seen) => {
-                Err(TransportError::Stale { host: self.host_name().clone(), seen: seen.0 })
-            }
+            GuardAnswer::Stale(seen) => Err(TransportError::Stale { host, seen: seen.0 }),
+            GuardAnswer::Busy(job) => Err(TransportError::Busy { host, job }),
             _ => Ok(()),
         }
     }
