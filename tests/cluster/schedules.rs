@@ -1,15 +1,16 @@
 //! Schedules on several schedulers.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use drs_model::{Fire, Timestamp};
 use drs_tests::cluster::{Cluster, Role, Settings};
 use drs_tests::product::wait_for;
 
 /// How long schedulers are killed and frozen.
 const TROUBLE: Duration = Duration::from_secs(120);
 /// Time between two fires of each schedule, in seconds; longer than a lease of the leader.
-const EVERY: usize = 10;
+const EVERY: i64 = 10;
 /// How many schedules there are, each due at other seconds.
 const SCHEDULES: usize = 5;
 
@@ -21,19 +22,19 @@ fn every_fire_comes_exactly_once_while_schedulers_are_killed_and_frozen() {
     let mut schedulers: Vec<Role> = (0..3).map(|_| cluster.role(&["scheduler"])).collect();
     for n in 0..SCHEDULES {
         let (name, vm, cron) =
-            (format!("s{n}"), format!("a/vm-00{}", n + 1), format!("{n}/{EVERY} * * * * *"));
+            (format!("s{n}"), format!("a/vm-00{}", n + 1), format!("{n}-59/{EVERY} * * * * *"));
         let drs = cluster.drs();
         drs.run(&["schedule", "add", &name, "--vm", &vm, "--work", "backup", "--cron", &cron]).ok();
     }
-    let began = Instant::now();
+    let (began, begin) = (Instant::now(), Timestamp::now().as_second());
     while began.elapsed() < TROUBLE {
         let frozen = schedulers.remove(0);
         frozen.freeze();
         let killed = schedulers.remove(0);
         killed.kill();
-        let fired = fires(&cluster).len();
+        let fired = ids(&cluster).len();
         // The one that is left takes over; then the sleeper wakes and another one comes.
-        wait_for("a schedule fires", || (fires(&cluster).len() > fired).then_some(()));
+        wait_for("a schedule fires", || (ids(&cluster).len() > fired).then_some(()));
         frozen.thaw();
         schedulers.push(frozen);
         schedulers.push(cluster.role(&["scheduler"]));
@@ -41,32 +42,25 @@ fn every_fire_comes_exactly_once_while_schedulers_are_killed_and_frozen() {
     wait_for("every fire is over", || {
         cluster.jobs().iter().all(|job| job["state"] == "succeeded").then_some(())
     });
-    let fires = fires(&cluster);
-    let mut of_vm: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    for (vm, second) in &fires {
-        of_vm.entry(vm.clone()).or_default().push(*second);
+    let jobs: BTreeSet<String> = ids(&cluster);
+    let end = Timestamp::now().as_second();
+    let mut found = 0;
+    for n in 0..SCHEDULES {
+        let name = format!("s{n}").parse().expect("a name");
+        let due = (begin..=end).filter(|second| second.rem_euclid(EVERY) == n as i64);
+        let came: Vec<bool> = due
+            .map(|second| Timestamp::from_second(second).expect("a time"))
+            .map(|at| jobs.contains(&Fire::job_id(&name, at).to_string()))
+            .collect();
+        let first = came.iter().position(|came| *came).expect("it fired");
+        let last = came.iter().rposition(|came| *came).expect("it fired");
+        assert!(came[first..=last].iter().all(|came| *came), "{name}: {came:?}");
+        found += last - first + 1;
     }
-    for (vm, mut seconds) in of_vm {
-        seconds.sort_unstable();
-        let gaps: Vec<i64> = seconds.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(gaps.iter().all(|gap| *gap == EVERY as i64), "{vm}: {seconds:?}");
-    }
-    println!("{} fires, each once, in {} s", fires.len(), began.elapsed().as_secs());
+    assert_eq!(found, jobs.len(), "every job is a fire of its schedule, and there once");
+    println!("{found} fires, each once, in {} s", began.elapsed().as_secs());
 }
 
-/// The VM and the second of each fire that became a job: its id follows from the time, and so the time is
-/// told by who knows the schedule.
-fn fires(cluster: &Cluster) -> Vec<(String, i64)> {
-    let ids = cluster.jobs();
-    ids.iter()
-        .filter_map(|job| {
-            let vm = job["subject"].as_str()?.to_owned();
-            let created: drs_model::Timestamp = job["created_at"].as_str()?.parse().ok()?;
-            let number: i64 = vm.rsplit('-').next()?.parse().ok()?;
-            // The latest fire of its schedule at or before it was submitted.
-            let phase = number - 1;
-            let second = created.as_second();
-            Some((vm, second - (second - phase).rem_euclid(EVERY as i64)))
-        })
-        .collect()
+fn ids(cluster: &Cluster) -> BTreeSet<String> {
+    cluster.jobs().iter().filter_map(|job| job["id"].as_str().map(str::to_owned)).collect()
 }

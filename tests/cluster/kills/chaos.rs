@@ -143,13 +143,13 @@ impl<'a> Chaos<'a> {
 
     /// Kills or freezes a process, or cuts a line.
     fn strike(&mut self) {
-        let n = self.dice.between(0..self.seats.len() as u64) as usize;
         let (chance, time) = (self.dice.between(0..100), self.dice.between(1000..9000));
         let until = Instant::now() + Duration::from_millis(time);
         let line = self.dice.between(0..3) as usize;
         match chance {
-            0..80 => self.kill(n),
+            0..80 => self.kill(),
             80..92 => {
+                let Some(n) = self.somebody() else { return };
                 self.seats[n].role.freeze();
                 self.seats[n].thaws = Some(until);
                 self.figures.frozen += 1;
@@ -169,13 +169,22 @@ impl<'a> Chaos<'a> {
         }
     }
 
-    fn kill(&mut self, n: usize) {
+    fn kill(&mut self) {
+        let Some(n) = self.somebody() else { return };
         let seat = &mut self.seats[n];
         match seat.args[0] {
             "worker" => self.figures.workers_killed += 1,
             _ => self.figures.schedulers_killed += 1,
         }
         seat.replace(self.cluster).kill();
+    }
+
+    /// The seat of a process that lives.
+    fn somebody(&mut self) -> Option<usize> {
+        let seats = self.seats.iter_mut().enumerate();
+        let living = seats.filter_map(|(n, seat)| (!seat.role.is_over()).then_some(n));
+        let living: Vec<usize> = living.collect();
+        (!living.is_empty()).then(|| *self.dice.pick(&living))
     }
 
     /// Kills a server, or stops its time; it is back after a moment.
@@ -211,7 +220,7 @@ impl<'a> Chaos<'a> {
     fn tend(&mut self, everything: bool) {
         let now = Instant::now();
         for seat in &mut self.seats {
-            if seat.thaws.is_some_and(|at| everything || at <= now) {
+            if seat.thaws.is_some_and(|at| everything || at <= now) && !seat.role.is_over() {
                 seat.wake();
             }
             if seat.heals.is_some_and(|at| everything || at <= now) {
