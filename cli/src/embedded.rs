@@ -62,7 +62,7 @@ impl EmbeddedWorker {
             tokio::spawn(async move {
                 worker.run(until).await;
             }),
-            keeper(place.backend.clone(), &name, shutdown.clone(), schedules),
+            keeper(place, &name, shutdown.clone(), schedules),
             tokio::spawn(undertaker(place.backend.clone(), place.dir.clone(), shutdown.clone())),
         ];
         Ok(Self { name, tasks, _lock: lock })
@@ -89,19 +89,21 @@ impl EmbeddedWorker {
     }
 }
 
-fn keeper(
-    backend: Backend,
-    name: &str,
-    shutdown: Shutdown,
-    schedules: Schedules,
-) -> JoinHandle<()> {
+fn keeper(place: &Place, name: &str, shutdown: Shutdown, schedules: Schedules) -> JoinHandle<()> {
+    let backend = place.backend.clone();
     match schedules {
         Schedules::Fire => {
-            let scheduler = Scheduler::new(SchedulerConfig::named(name), backend);
+            let scheduler = Scheduler::new(scheduler_config(place, name), backend);
             tokio::spawn(scheduler.run(shutdown))
         }
         Schedules::Rest => tokio::spawn(upkeep(backend, UpkeepPace::default(), shutdown)),
     }
+}
+
+/// The scheduler that the configuration asks for.
+pub(crate) fn scheduler_config(place: &Place, name: &str) -> SchedulerConfig {
+    let lease = SignedDuration::from_secs(i64::from(place.config.scheduler.lease_seconds));
+    SchedulerConfig { lease, ..SchedulerConfig::named(name) }
 }
 
 /// The worker that the configuration asks for.

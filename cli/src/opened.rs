@@ -1,8 +1,10 @@
 //! What a command has before its async runtime starts: the data directory, its configuration, telemetry.
 
-use drs_runtime::config::TelemetrySection;
+use std::path::Path;
+
+use drs_runtime::config::{self, TelemetrySection};
 use drs_runtime::telemetry::metrics::Metrics;
-use drs_runtime::{Config, DataDir, LogFormat, Telemetry, Voice};
+use drs_runtime::{Config, DataDir, DataDirError, LogFormat, Telemetry, Voice, environment};
 use tracing::Span;
 
 use crate::args::{self, Cli, Command};
@@ -37,7 +39,7 @@ impl Opened {
             Some(Command::Api) => Some("drs-api"),
             Some(_) => None,
         };
-        let dir = DataDir::open(&data_dir(&cli.globals)?)?;
+        let dir = open(&data_dir(&cli.globals)?)?;
         let config = Config::load(&dir.config())?;
         let telemetry = match role {
             Some(service) => of_role(service, &config),
@@ -55,6 +57,18 @@ impl Opened {
         }
         let name = args::command_of(&crate::words()).replace(' ', ".");
         tracing::info_span!("command", otel.name = name)
+    }
+}
+
+/// The data directory. Where the environment names a cluster, one that is missing is made: it holds nothing
+/// then that another machine needs.
+fn open(root: &Path) -> Outcome<DataDir> {
+    match DataDir::open(root) {
+        Err(DataDirError::Missing(_)) if environment::names_cluster() => {
+            let text = config::template(None).unwrap_or_default();
+            Ok(DataDir::init(root, &text)?.finish()?)
+        }
+        opened => Ok(opened?),
     }
 }
 

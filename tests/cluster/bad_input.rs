@@ -1,21 +1,8 @@
 //! What is wrong is said in one line, and nothing loops.
 
-use drs_lab_servers::{PASSWORD, USER};
+use drs_lab_servers::PASSWORD;
 use drs_tests::cluster::{Cluster, Settings};
 use drs_tests::product::Installation;
-
-fn environment(cluster: &Cluster) -> [(&'static str, String); 6] {
-    let (amqp, redis, postgres) =
-        (cluster.rabbitmq.port(), cluster.redis.port(), cluster.postgres.port());
-    [
-        ("DRS_AMQP_URL", format!("amqp://{USER}@127.0.0.1:{amqp}/%2f")),
-        ("DRS_AMQP_PASSWORD", PASSWORD.into()),
-        ("DRS_REDIS_URL", format!("redis://127.0.0.1:{redis}")),
-        ("DRS_REDIS_PASSWORD", String::new()),
-        ("DRS_POSTGRES_URL", format!("postgres://{USER}@127.0.0.1:{postgres}/drs?sslmode=disable")),
-        ("DRS_POSTGRES_PASSWORD", PASSWORD.into()),
-    ]
-}
 
 #[test]
 fn a_server_that_refuses_is_named_with_the_reason_and_no_password() {
@@ -39,7 +26,7 @@ fn a_server_that_refuses_is_named_with_the_reason_and_no_password() {
             .replace("{postgres}", &cluster.postgres.port().to_string());
         let output = drs
             .command(&["host", "list"])
-            .envs(environment(&cluster))
+            .envs(cluster.environment())
             .env(name, value)
             .output()
             .expect("drs runs");

@@ -72,3 +72,16 @@ fn a_lane_keeps_the_jobs_of_a_site_to_its_own_workers() {
     assert!(command.env("DRS_LANES", "rc").status().expect("drs runs").success());
     assert_eq!(drs.settled(&far), "succeeded");
 }
+
+#[test]
+fn a_worker_in_a_container_needs_nothing_but_its_environment() {
+    let cluster = Cluster::start(Settings::default());
+    cluster.simulated("a", "dc", "vms=1,disk_mib=1,backup_ms=50");
+    let job = cluster.submit(&["backup", "a/vm-001"]);
+    let fresh = tempfile::tempdir().expect("a directory");
+    let mut command = std::process::Command::new(drs_tests::product::binary());
+    command.args(["worker", "--once", "--data-dir"]).arg(fresh.path().join("data"));
+    command.envs(cluster.environment()).env("DRS_VAULT", cluster.drs().path().join("vault"));
+    assert!(command.status().expect("drs runs").success());
+    assert_eq!(cluster.drs().job(&job)["state"], "succeeded");
+}

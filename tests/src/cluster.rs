@@ -82,6 +82,20 @@ impl Cluster {
         std::fs::write(self.drs.path().join("drs.toml"), text).expect("a configuration");
     }
 
+    /// The servers as the environment of a process names them.
+    pub fn environment(&self) -> [(&'static str, String); 5] {
+        let (amqp, redis, postgres) =
+            (self.rabbitmq.port(), self.redis.port(), self.postgres.port());
+        let postgres = format!("postgres://{USER}@127.0.0.1:{postgres}/{USER}?sslmode=disable");
+        [
+            ("DRS_AMQP_URL", format!("amqp://{USER}@127.0.0.1:{amqp}/%2f")),
+            ("DRS_AMQP_PASSWORD", PASSWORD.into()),
+            ("DRS_REDIS_URL", format!("redis://127.0.0.1:{redis}")),
+            ("DRS_POSTGRES_URL", postgres),
+            ("DRS_POSTGRES_PASSWORD", PASSWORD.into()),
+        ]
+    }
+
     /// The installation: its commands work on the cluster.
     pub fn drs(&self) -> &Installation {
         &self.drs

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use drs_runtime::{DataDir, config};
+use drs_runtime::{Config, DataDir, config};
 use serde_json::json;
 
 use crate::args::Globals;
@@ -14,7 +14,22 @@ use crate::wiring;
 
 pub(super) fn run(globals: &Globals, output: Output, vault: Option<PathBuf>) -> Outcome<Exit> {
     let root = data_dir(globals)?;
-    let vault = vault.map(|path| absolute(&path)).transpose()?;
+    let mut vault = vault.map(|path| absolute(&path)).transpose()?;
+    if let Some(prepared) = Config::load(&root.join("drs.toml"))?.vault.path {
+        match &vault {
+            Some(named) if *named != prepared => {
+                return Err(Failure::invalid(
+                    format!(
+                        "the vault is {} by --vault, and {} by the configuration that is there",
+                        named.display(),
+                        prepared.display()
+                    ),
+                    "Leave --vault out, or correct drs.toml or DRS_VAULT; nothing was made.",
+                ));
+            }
+            _ => vault = Some(prepared),
+        }
+    }
     let text = config::template(vault.as_deref()).ok_or_else(|| {
         Failure::invalid("the vault's path is no text in UTF-8", "Choose another path.")
     })?;

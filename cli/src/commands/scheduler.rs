@@ -1,11 +1,11 @@
 //! `drs scheduler`
 
-use drs_model::SignedDuration;
 use drs_runtime::Shutdown;
-use drs_scheduler::{Scheduler, SchedulerConfig};
+use drs_scheduler::Scheduler;
 use serde_json::json;
 
 use crate::cluster;
+use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::Outcome;
 use crate::output::Output;
@@ -15,8 +15,7 @@ pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
     cluster::demanded(&place, "drs scheduler")?;
     let shutdown = Shutdown::new();
     let name = cluster::begin(&place, "scheduler", &shutdown).await?;
-    let lease = SignedDuration::from_secs(i64::from(place.config.scheduler.lease_seconds));
-    let config = SchedulerConfig { lease, ..SchedulerConfig::named(name.clone()) };
+    let config = embedded::scheduler_config(&place, &name);
     let document = json!({
         "ready": true,
         "scheduler": name,

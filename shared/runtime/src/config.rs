@@ -165,8 +165,8 @@ impl ConfigError {
 }
 
 impl Config {
-    /// Reads and checks a file; a missing one is an empty one. What the environment says of the cluster
-    /// and of telemetry stands over the file.
+    /// Reads and checks a file; a missing one is an empty one. What the environment says of the
+    /// cluster, the vault and telemetry stands over the file.
     ///
     /// # Errors
     /// It cannot be read, or it breaks rules: all of them are told.
@@ -180,6 +180,7 @@ impl Config {
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
         let otlp = environment::otlp_endpoint().or(config.telemetry.otlp);
         Ok(Self {
+            vault: VaultSection { path: environment::vault().or(config.vault.path) },
             cluster: ClusterSection::completed(config.cluster)?,
             telemetry: TelemetrySection { otlp, ..config.telemetry },
             ..config

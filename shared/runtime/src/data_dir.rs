@@ -162,7 +162,7 @@ impl NewDataDir {
 
 impl DataDir {
     /// Begins a data directory at `root`, for this user alone (mode 0700), with `config` as its
-    /// configuration file. What an interrupted call left there is taken up.
+    /// configuration file, unless one was put there before. What an interrupted call left is taken up.
     ///
     /// # Errors
     /// There is one already, something else is there, or the file system refused.
@@ -182,7 +182,9 @@ impl DataDir {
         }
         make(&dir.simulated())?;
         make(&dir.workers())?;
-        fs::write(dir.config(), config).map_err(DataDirError::io(&dir.config()))?;
+        if !dir.config().exists() {
+            fs::write(dir.config(), config).map_err(DataDirError::io(&dir.config()))?;
+        }
         Ok(NewDataDir(dir))
     }
 

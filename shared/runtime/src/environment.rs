@@ -8,6 +8,7 @@
 //! | `DRS_CRASH_AT` | where a test ends the process (binaries built for tests alone) |
 //! | `DRS_AMQP_URL`, `DRS_REDIS_URL`, `DRS_POSTGRES_URL` | the servers of a cluster, in place of `[cluster]` |
 //! | `DRS_AMQP_PASSWORD`, `DRS_REDIS_PASSWORD`, `DRS_POSTGRES_PASSWORD` | their passwords |
+//! | `DRS_VAULT` | the vault's directory, in place of `[vault] path` |
 //! | `DRS_LANES` | whose jobs a worker takes, in place of `[cluster] lanes` |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | where traces go, in place of `[telemetry] otlp` |
 //! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
@@ -58,6 +59,17 @@ pub fn machine_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = name.trim();
     if name.is_empty() { "unnamed".to_owned() } else { name.to_owned() }
+}
+
+/// Whether the environment names a server of a cluster.
+#[must_use]
+pub fn names_cluster() -> bool {
+    ["AMQP", "REDIS", "POSTGRES"].iter().any(|name| server_url(name).is_some())
+}
+
+/// The vault's directory, in place of `[vault] path`.
+pub(crate) fn vault() -> Option<PathBuf> {
+    filled("DRS_VAULT").map(PathBuf::from)
 }
 
 /// The URL of a server of the cluster: `AMQP`, `REDIS` or `POSTGRES`.
