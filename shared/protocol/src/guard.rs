@@ -7,13 +7,12 @@
 //!    same token for another job (a store that lost data may have given it twice).
 //! 2. **Exit record**: a command that ended is never started again; its end is told. One that was
 //!    cancelled is started again only by a newer claim than the one that cancelled it.
-//! 3. **Holder**: the VM is held by one job; another job is `Busy` whatever it wants to run, the same
-//!    command `Attached`, and an older hold of the same job gives way.
+//! 3. **Holder**: the VM is held by one job; another job is `Busy` whatever it wants, the same command
+//!    `Attached`, and an older hold of the same job gives way.
 //! 4. **Admit**: the fence is raised and the request runs. `Busy` does not raise it.
 //!
-//! One request needs no free VM: a cancel only writes the tombstone of its own job's command while
-//! another job has the VM. It ends and frees nothing of that job, and does not raise the fence, so
-//! that a job which waits to take its work back does not fence the one that works.
+//! `Busy` meets a cancel as well: what a job did on the VM can be taken back only when nobody else works
+//! there, and until then the record of it stays as it is.
 
 use std::collections::BTreeMap;
 
@@ -90,15 +89,14 @@ impl VmGuard {
         if grip.fence < self.fence || given_twice {
             return GuardAnswer::Stale(self.fence);
         }
-        let other = self.holder.as_ref().map(|holder| holder.job).filter(|job| *job != grip.job);
-        let answer = match event {
-            GuardEvent::Hold(grip) => self.hold(grip),
-            GuardEvent::Start(grip, step) => self.start(boot, grip, step),
-            GuardEvent::Admit(_) => other.map_or(GuardAnswer::Started, GuardAnswer::Busy),
-            GuardEvent::Cancel(grip, step) => self.cancel(boot, grip, step),
+        let answer = match (event, self.other_than(grip.job)) {
+            (GuardEvent::Start(grip, step), other) => self.start(boot, grip, step, other),
+            (_, Some(other)) => GuardAnswer::Busy(other),
+            (GuardEvent::Hold(grip), None) => self.hold(grip),
+            (GuardEvent::Admit(_), None) => GuardAnswer::Started,
+            (GuardEvent::Cancel(grip, step), None) => self.cancel(boot, grip, step),
         };
-        let beside = other.is_some() && matches!(event, GuardEvent::Cancel(..));
-        if !beside && !matches!(answer, GuardAnswer::Busy(_)) {
+        if !matches!(answer, GuardAnswer::Busy(_)) {
             self.fence = grip.fence;
             self.fenced_by = Some(grip.job);
         }
@@ -106,16 +104,14 @@ impl VmGuard {
     }
 
     fn hold(&mut self, grip: &Grip) -> GuardAnswer {
-        match &self.holder {
-            Some(holder) if holder.job != grip.job => return GuardAnswer::Busy(holder.job),
-            Some(Holder { step: Some(_), .. }) => return GuardAnswer::Attached,
-            Some(_) | None => {}
+        if let Some(Holder { step: Some(_), .. }) = self.holder {
+            return GuardAnswer::Attached;
         }
         self.holder = Some(Holder { job: grip.job, fence: grip.fence, step: None });
         GuardAnswer::Started
     }
 
-    fn start(&mut self, boot: u64, grip: &Grip, step: &str) -> GuardAnswer {
+    fn start(&mut self, boot: u64, grip: &Grip, step: &str, other: Option<JobId>) -> GuardAnswer {
         let known = self.commands.get(&key(grip.job, step));
         let again = known.is_some_and(|c| c.cancelled.is_some_and(|under| under < grip.fence));
         if let Some(exit) = known.and_then(|command| command.exit)
@@ -123,8 +119,10 @@ impl VmGuard {
         {
             return GuardAnswer::Exit(exit);
         }
+        if let Some(other) = other {
+            return GuardAnswer::Busy(other);
+        }
         match &self.holder {
-            Some(holder) if holder.job != grip.job => return GuardAnswer::Busy(holder.job),
             Some(holder) if holder.step.as_deref() == Some(step) => return GuardAnswer::Attached,
             Some(Holder { step: Some(_), .. }) => return GuardAnswer::Busy(grip.job),
             Some(_) | None => {}
@@ -188,6 +186,11 @@ impl VmGuard {
         }
     }
 
+    /// The job that has the VM, when it is not this one.
+    fn other_than(&self, job: JobId) -> Option<JobId> {
+        self.holder.as_ref().map(|holder| holder.job).filter(|holder| *holder != job)
+    }
+
     fn holds(&self, job: JobId, step: Option<&str>) -> bool {
         self.holder.as_ref().is_some_and(|h| h.job == job && h.step.as_deref() == step)
     }
@@ -218,20 +221,19 @@ mod tests {
     }
 
     #[test]
-    fn what_a_job_runs_or_cancels_does_not_touch_a_vm_that_another_job_has() {
+    fn nothing_of_a_job_runs_or_is_taken_back_while_another_job_has_the_vm() {
         let (a, b) = (grip("a", 1), grip("b", 2));
-        let cancelled = GuardAnswer::Exit(GuardExit::Cancelled);
+        let busy = GuardAnswer::Busy(a.job);
         for event in [GuardEvent::Hold(&a), GuardEvent::Start(&a, "dump")] {
             let mut guard = VmGuard::default();
             assert_eq!(guard.step(1, &event), GuardAnswer::Started);
-            let holder = guard.holder.clone();
-            assert_eq!(guard.step(1, &GuardEvent::Admit(&b)), GuardAnswer::Busy(a.job));
-            assert_eq!(guard.step(1, &GuardEvent::Cancel(&b, "dump")), cancelled);
-            assert_eq!(guard.holder, holder);
+            let before = guard.clone();
+            assert_eq!(guard.step(1, &GuardEvent::Admit(&b)), busy);
+            assert_eq!(guard.step(1, &GuardEvent::Cancel(&b, "dump")), busy);
+            assert_eq!(guard, before);
             assert_eq!(guard.step(1, &GuardEvent::Admit(&a)), GuardAnswer::Started, "not fenced");
             guard.rebooted();
             assert_eq!(guard.step(1, &GuardEvent::Admit(&b)), GuardAnswer::Started);
-            assert_eq!(guard.step(1, &GuardEvent::Start(&b, "dump")), cancelled, "the tombstone");
         }
     }
 

@@ -14,7 +14,7 @@
 //! - A step runs only after `planned` is in the store, and the next one only after its `done` is.
 //! - The message is acknowledged when the claim is durable and the host has accepted (or the job
 //!   needs no host); never later, and never held for the length of the job.
-//! - `Lost` ends the session without touching the host.
+//! - `Lost` ends the session without touching the host; the message is acknowledged then as well.
 //! - Resources are given up only when every step is undone or done; otherwise they stay with the job.
 //!
 //! # Crash points
@@ -393,6 +393,15 @@ impl Session {
             out.push(Action::Ack);
             out.push(Action::Beat { accepted: true });
         }
+    }
+
+    /// Another claim has the job, or a record that will find one: no message is needed for it.
+    fn replaced(&mut self, out: &mut Vec<Action>) {
+        if !self.accepted {
+            self.accepted = true;
+            out.push(Action::Ack);
+        }
+        self.end(out);
     }
 
     fn end(&mut self, out: &mut Vec<Action>) {

@@ -78,8 +78,8 @@ pub trait HostGuard: Send + Sync {
     /// The host cannot be used.
     async fn log(&self, grip: &Grip, step: &str, offset: u64) -> Result<Bytes, TransportError>;
 
-    /// Ends the detached command of a step and leaves a tombstone: a late start cannot run it. While
-    /// another job has the VM it only leaves the tombstone.
+    /// Ends the detached command of a step and leaves a tombstone: a late start cannot run it. `Stale`
+    /// or `Busy` when nothing was done.
     ///
     /// # Errors
     /// The host cannot be used.

@@ -53,8 +53,12 @@ pub(super) async fn run(
 /// Ends the command of a detached step, so that a late start cannot run it.
 pub(super) async fn cancel(step: &dyn Step, ctx: &StepContext) -> Result<(), Fault> {
     let command = Command::of(step, ctx)?;
-    command.guard.cancel(&command.grip, &command.name).await?;
-    Ok(())
+    let host = command.grip.vm.host.clone();
+    match command.guard.cancel(&command.grip, &command.name).await? {
+        GuardAnswer::Busy(job) => Err(TransportError::Busy { host, job }.fault()),
+        GuardAnswer::Stale(seen) => Err(TransportError::Stale { host, seen: seen.0 }.fault()),
+        GuardAnswer::Started | GuardAnswer::Attached | GuardAnswer::Exit(_) => Ok(()),
+    }
 }
 
 struct Command<'a> {

@@ -66,7 +66,7 @@ impl Session {
                 self.doing = Doing::Nothing;
                 self.proceed(now, out);
             }
-            BeatAnswer::Lost | BeatAnswer::Done(_) => self.end(out),
+            BeatAnswer::Lost | BeatAnswer::Done(_) => self.replaced(out),
             BeatAnswer::Unknown => out.push(Action::Reassert),
         }
     }
@@ -83,7 +83,7 @@ impl Session {
                     self.proceed(now, out);
                 }
             }
-            BeatAnswer::Lost | BeatAnswer::Done(_) => self.end(out),
+            BeatAnswer::Lost | BeatAnswer::Done(_) => self.replaced(out),
             BeatAnswer::Unknown => out.push(Action::Reassert),
         }
     }
@@ -95,7 +95,7 @@ impl Session {
         out: &mut Vec<Action>,
     ) {
         match answer {
-            ReassertAnswer::Conflict(_) => self.end(out),
+            ReassertAnswer::Conflict(_) => self.replaced(out),
             ReassertAnswer::Restored | ReassertAnswer::Exists => match self.doing.clone() {
                 Doing::Logging(record) => out.push(Action::Log(record)),
                 Doing::Settling(action) => out.push(*action),
@@ -119,7 +119,8 @@ impl Session {
                     self.proceed(now, out);
                 }
             }
-            RefenceAnswer::Lost | RefenceAnswer::Unknown => self.end(out),
+            RefenceAnswer::Lost => self.replaced(out),
+            RefenceAnswer::Unknown => self.end(out),
         }
     }
 }

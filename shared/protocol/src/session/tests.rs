@@ -1,4 +1,4 @@
-use drs_model::{FaultCode, JobId, JobSpec, Need, Phase, VmRef};
+use drs_model::{FaultClass, FaultCode, JobId, JobSpec, Need, Phase, VmRef};
 use serde_json::json;
 
 use super::*;
@@ -317,7 +317,51 @@ fn lost_stops_driving_and_touches_nothing() {
         }),
         Event::Logged(BeatAnswer::Lost),
     ));
-    assert_eq!(play(&mut session(&[]), lost), Vec::<String>::new());
+    assert_eq!(play(&mut session(&[]), lost), ["ack"]);
+}
+
+#[test]
+fn the_message_of_a_job_that_another_claim_has_is_acknowledged_once() {
+    let stale = || Event::Guard(GuardAnswer::Stale(FencingToken(40)));
+    let holding = [("inspect", StepMark::Done)];
+    for (before, lost) in [
+        (vec![], Event::Beat(BeatAnswer::Lost)),
+        (vec![], Event::Beat(BeatAnswer::Done(Phase::Cancelled))),
+        (vec![Event::Tick], Event::Logged(BeatAnswer::Lost)),
+        (vec![Event::Stop], Event::Settled(SettleAnswer::Lost)),
+        (vec![], Event::Reasserted(ReassertAnswer::Conflict(JobId::from_key("other")))),
+    ] {
+        let mut session = session(&[]);
+        for event in before {
+            session.step(at(1), event);
+        }
+        assert_eq!(session.step(at(2), lost.clone()), [Action::Ack, Action::End], "{lost:?}");
+    }
+    let mut fenced = session(&holding);
+    fenced.step(at(1), Event::Tick);
+    fenced.step(at(1), stale());
+    let lost = Event::Refenced(RefenceAnswer::Lost);
+    assert_eq!(fenced.step(at(2), lost), [Action::Ack, Action::End]);
+
+    let mut accepted = session(&[]);
+    play_until_copy(&mut accepted);
+    let lost = Event::Beat(BeatAnswer::Lost);
+    assert_eq!(accepted.step(at(2), lost), [Action::Abort, Action::End]);
+    // Nobody else knows of it: the message comes again.
+    let mut forgotten = session(&holding);
+    forgotten.step(at(1), Event::Tick);
+    forgotten.step(at(1), stale());
+    assert_eq!(forgotten.step(at(2), Event::Refenced(RefenceAnswer::Unknown)), [Action::End]);
+}
+
+#[test]
+fn what_cannot_be_taken_back_beside_another_job_waits_without_counting() {
+    let busy = Fault::new(FaultClass::Busy, FaultCode::VmBusy, "another job has the VM", "");
+    let mut last = job(&[("inspect", StepMark::Done), ("check", StepMark::Planned)]);
+    (last.attempt, last.cancel_requested) = (5, true);
+    let mut session = Session::new(last, PLAN.to_vec(), Pace::default(), at(0));
+    let trace = play(&mut session, Some((Action::Undo(3), Event::UndoFailed(busy))));
+    assert_eq!(trace, ["undo check", "abort", "hand over keep=true counts=false", "ack"]);
 }
 
 #[test]
@@ -424,7 +468,7 @@ fn the_lease_is_renewed_on_time() {
     assert!(session.step(at(20), Event::Tick).contains(&Action::Beat { accepted: false }));
     assert_eq!(session.next_tick(), at(40));
     let done = Event::Beat(BeatAnswer::Done(Phase::Cancelled));
-    assert_eq!(session.step(at(21), done), [Action::End]);
+    assert_eq!(session.step(at(21), done), [Action::Ack, Action::End]);
 }
 
 #[test]

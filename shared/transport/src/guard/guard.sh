@@ -87,24 +87,26 @@ admit() {
     [ "$fence" -gt "$seen" ] ||
         { [ "$fence" -eq "$seen" ] && [ "${seen_for:-$job}" = "$job" ]; } || answer STALE "$seen"
 }
+# Refuses as well while another job has the VM. To be called without the lock in hand.
+admit_unless_taken() {
+    admit
+    holder
+    [ "${h_job:-$job}" = "$job" ] || flock -n -s "$dir/lock" true || answer BUSY "$h_job"
+}
 raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence $job"; }
 
 # For a claim that may work beside itself: the gate stays shared, so that no newer claim gets in.
 # The first sight of a token needs the gate alone. Changing a lock is not atomic: look again.
 enter() {
     gate -s
-    admit_beside
+    admit_unless_taken
     if [ "$fence" -ne "$seen" ]; then
         flock 8
-        admit_beside
+        admit_unless_taken
         raise
         flock -s 8
-        admit_beside
+        admit_unless_taken
     fi
-}
-admit_beside() {
-    admit
-    ! taken || answer BUSY "$h_job"
 }
 
 # ---- the lock
@@ -114,11 +116,6 @@ holder() {
     if [ -f "$dir/holder" ]; then read -r h_job h_fence h_step h_pid h_ended <"$dir/holder"; fi
 }
 holds() { [ "$h_job" = "$job" ] && [ "$h_step" = "$1" ]; }
-# Whether another job has the VM. To be called without the lock in hand.
-taken() {
-    holder
-    [ "${h_job:-$job}" != "$job" ] && ! flock -n -s "$dir/lock" true
-}
 # Waits for the lock, so many tenths of a second.
 await() {
     tries=$1
@@ -300,11 +297,10 @@ log() {
     if [ -f "$record/log" ]; then tail -c "+$1" "$record/log" | head -c 65536; fi
 }
 
-# cancel STEP: while another job has the VM it leaves the tombstone and no more.
 cancel() {
     gate
-    admit
-    taken || raise
+    admit_unless_taken
+    raise
     mkdir -p "$record" || fail "cannot write $record"
     put "$record/exit" "cancelled $fence"
     exec 9>>"$dir/lock"
