@@ -14,6 +14,8 @@ use crate::place::Place;
 
 /// How often the job is looked at.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often it is tried again while nothing can be seen.
+const LOOK_AWAY: Duration = Duration::from_secs(2);
 /// How often a line tells of bytes when there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 /// Log lines taken at one look.
@@ -23,8 +25,14 @@ const LINES_MAX: usize = 200;
 pub(crate) async fn until_over(place: &Place, output: Output, id: JobId) -> Outcome<Job> {
     let mut display = Display::new(output);
     let mut told = 0;
+    let mut away = false;
     loop {
-        match look(place, id, &mut told).await {
+        let seen = look(place, id, &mut told).await;
+        if away && seen.is_ok() {
+            away = false;
+            display.line("the job can be looked at again");
+        }
+        match seen {
             Ok(Some(seen)) => {
                 for warning in &seen.warnings {
                     display.line(warning);
@@ -40,9 +48,13 @@ pub(crate) async fn until_over(place: &Place, output: Output, id: JobId) -> Outc
                 display.end();
                 return Err(unknown(id).into());
             }
-            Err(error) => tracing::warn!(%error, "the job cannot be looked at now"),
+            Err(error) if !away => {
+                away = true;
+                display.line(&format!("the job cannot be looked at now, and goes on: {error}"));
+            }
+            Err(_) => {}
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(if away { LOOK_AWAY } else { LOOK }).await;
     }
 }
 

@@ -50,8 +50,11 @@ impl Recorder {
     /// Records jobs that are over. Returns how many.
     pub(crate) async fn record(&self) -> Result<usize, BackendError> {
         let jobs = self.backend.store.settled(BATCH).await?;
+        // All of them are safe before anything is told: who listens may be away for hours.
         for job in &jobs {
             self.history.record(job).await?;
+        }
+        for job in &jobs {
             self.tell_end(job).await?;
             self.backend.store.recorded(job.id).await?;
             tracing::info!(target: "drs::metric", name = "drs_recorded_total", value = 1);

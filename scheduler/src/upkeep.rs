@@ -1,7 +1,6 @@
 //! Runs the reaper and the sweeper of [`drs_protocol::upkeep`] against the real ports.
 
-use drs_backend::{Backend, BackendError};
-use drs_model::Job;
+use drs_backend::Backend;
 use drs_protocol::upkeep::{Action, Event, Upkeep, UpkeepPace};
 use drs_runtime::{Shutdown, clock};
 
@@ -28,7 +27,13 @@ async fn perform(backend: &Backend, action: Action) -> Option<Event> {
     let now = clock::now();
     match action {
         Action::Reap(limit) => {
-            let jobs = reported("reap", backend.store.reap(now, limit).await);
+            let jobs = match backend.store.reap(now, limit).await {
+                Ok(jobs) => jobs,
+                Err(error) => {
+                    tracing::warn!(%error, "reap failed, trying again later");
+                    return Some(Event::ReapFailed);
+                }
+            };
             if !jobs.is_empty() {
                 let value = jobs.len();
                 tracing::info!(target: "drs::metric", name = "drs_takeovers_total", value);
@@ -36,19 +41,15 @@ async fn perform(backend: &Backend, action: Action) -> Option<Event> {
             Some(Event::Reaped(jobs))
         }
         Action::Sweep(stale, limit) => {
-            let jobs = backend.store.sweep(now, stale, limit).await;
-            Some(Event::Swept(reported("sweep", jobs)))
+            let swept = backend.store.sweep(now, stale, limit).await;
+            Some(Event::Swept(swept.unwrap_or_else(|error| {
+                tracing::warn!(%error, "sweep failed, trying again at the next look");
+                Vec::new()
+            })))
         }
         Action::Publish(job) => {
             backend.publish(&job).await;
             None
         }
     }
-}
-
-fn reported(what: &str, jobs: Result<Vec<Job>, BackendError>) -> Vec<Job> {
-    jobs.unwrap_or_else(|error| {
-        tracing::warn!(%error, "{what} failed, trying again at the next look");
-        Vec::new()
-    })
 }

@@ -263,6 +263,7 @@ pub fn brisk(name: &str, slots: usize) -> WorkerConfig {
 fn brisk_upkeep() -> UpkeepPace {
     UpkeepPace {
         reap_every: SignedDuration::from_millis(50),
+        reap_pause: SignedDuration::from_millis(100),
         sweep_every: SignedDuration::from_millis(50),
         stale: SignedDuration::from_secs(2),
         batch: 200,

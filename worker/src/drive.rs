@@ -2,6 +2,7 @@
 
 mod activity;
 mod detached;
+mod evidence;
 mod hold;
 mod meet;
 mod store_calls;
@@ -9,7 +10,7 @@ mod store_calls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use drs_backend::{Backend, Delivery};
+use drs_backend::{Backend, Delivery, Happening};
 use drs_hypervisor::Drivers;
 use drs_model::{Job, StepMark};
 use drs_protocol::session::{Action, Event, Session};
@@ -20,7 +21,9 @@ use drs_vault::Vault;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
+pub(crate) use self::meet::{Meeting, met};
 use self::store_calls::Answer;
 use crate::children::Children;
 use crate::limits::{LimitBook, Limits};
@@ -46,6 +49,8 @@ pub(crate) struct Means {
 const CANCEL_LOOK: Duration = Duration::from_secs(2);
 /// How often progress is written while it changes.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How often other programs are told of progress.
+const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long a release of the hold may take before the hold is simply dropped.
 const RELEASE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -80,26 +85,32 @@ pub(crate) struct Drive<'a> {
 }
 
 impl<'a> Drive<'a> {
-    /// Finds the job's hosts and with them its saga. When that fails the session decides, from the log
-    /// and from a saga as it is on hosts that can do everything, whether the job waits or ends.
-    pub(crate) async fn meet(
+    /// A drive of a claimed job whose hosts were `met`. When they were not found the session decides, from the log
+    /// and from a saga as it is on hosts that can do everything, whether the job waits or ends. What the
+    /// log lacks, the vault may tell.
+    pub(crate) async fn begin(
         config: &'a WorkerConfig,
         means: &'a Means,
-        job: Job,
+        mut job: Job,
+        met: Meeting,
         delivery: Delivery,
         shutdown: &'a Shutdown,
     ) -> Self {
         let report = Reporter::new(&job, Arc::clone(&means.backend.events));
-        let (hosts, limits, begin) = match meet::meet(means, &job.spec).await {
+        let (hosts, limits, begin) = match met {
             Ok((hosts, limits)) => (hosts, limits, Event::Tick),
             Err(fault) => (Hosts::default(), Limits::default(), Event::HostFault(fault)),
         };
         let saga = Arc::new(saga_of(&job.spec, &hosts));
+        let plan = saga.plan();
+        if evidence::of_point(means.vault.as_ref(), &mut job, &plan, clock::now()).await {
+            report.info(format!("recovery point {} is complete already", job.id)).await;
+        }
         Self {
             config,
             means,
             shutdown,
-            session: Session::new(job, saga.plan(), config.pace, clock::now()),
+            session: Session::new(job, plan, config.pace, clock::now()),
             saga,
             hosts,
             limits,
@@ -116,14 +127,17 @@ impl<'a> Drive<'a> {
 
     /// Drives the job until it is settled, handed over, or lost to another worker.
     pub(crate) async fn run(mut self) {
-        greet(&self.report, self.session.job()).await;
+        let job = self.session.job();
+        greet(&self.report, job).await;
+        let started = Happening::Started { attempt: job.attempt };
+        self.means.backend.announce(job, clock::now(), started).await;
         let mut seen = self.report.watch();
         let mut flush = tokio::time::interval(PROGRESS_EVERY);
         flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(CANCEL_LOOK);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.happened(self.begin.clone()).await;
-        let mut told_to_stop = false;
+        let (mut told_to_stop, mut told_at) = (false, Instant::now());
         while !self.session.ended() && !self.abandoned {
             let next_tick = self.session.next_tick();
             let event = tokio::select! {
@@ -143,7 +157,12 @@ impl<'a> Drive<'a> {
                     Some(Event::HoldLost)
                 }
                 _ = flush.tick() => {
-                    self.report.flush(&mut seen).await;
+                    let noted = self.report.flush(&mut seen).await;
+                    if let Some(progress) = noted.filter(|_| told_at.elapsed() >= TELL_EVERY) {
+                        told_at = Instant::now();
+                        let (job, told) = (self.session.job(), Happening::Progress(progress));
+                        self.means.backend.announce(job, clock::now(), told).await;
+                    }
                     None
                 }
                 _ = look.tick() => self.cancel_asked().await,

@@ -74,16 +74,17 @@ impl Reporter {
     }
 
     /// Counts what was moved, and writes down how far the job is, when that has changed since the last
-    /// call with `seen`.
-    pub(crate) async fn flush(&self, seen: &mut watch::Receiver<Progress>) {
+    /// call with `seen`; returns it then.
+    pub(crate) async fn flush(&self, seen: &mut watch::Receiver<Progress>) -> Option<Progress> {
         self.moved.count(self.kind);
         if !seen.has_changed().unwrap_or(false) {
-            return;
+            return None;
         }
         let progress = seen.borrow_and_update().clone();
         if let Err(error) = self.events.set_progress(self.job, &progress).await {
             tracing::warn!(job = %self.job, %error, "progress was not kept");
         }
+        Some(progress)
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Progress> {

@@ -110,11 +110,12 @@ impl StepContext {
         self.job.spec.restore_target().ok_or_else(missing)
     }
 
-    /// What an earlier step handed on; `None` when it has not run.
+    /// What an earlier step handed on; `None` when it has not run, or nothing of it is known but its end.
     pub(crate) fn output_of<T: DeserializeOwned>(&self, step: &str) -> Result<Option<T>, Fault> {
         let done =
             |entry: &&drs_model::StepRecord| entry.step == step && entry.mark == StepMark::Done;
-        let Some(record) = self.job.steps.iter().find(done) else { return Ok(None) };
+        let record = self.job.steps.iter().find(done).filter(|record| !record.output.is_null());
+        let Some(record) = record else { return Ok(None) };
         serde_json::from_value(record.output.clone()).map(Some).map_err(|error| {
             Fault::internal(format!("the output of step {step} cannot be read: {error}"))
         })

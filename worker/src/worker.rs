@@ -14,7 +14,7 @@ use drs_vault::Vault;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::drive::{Drive, Means};
+use crate::drive::{Drive, Means, met};
 use crate::occupancy::Occupancy;
 use crate::spool::Spool;
 use crate::telemetry::{self, Running};
@@ -181,9 +181,22 @@ impl Slot {
         }
     }
 
-    /// Claims the job of a message and drives it, or says goodbye to the message.
+    /// Whether the store has forgotten the job of a message because it was over long ago: a claim would
+    /// make it again.
+    async fn is_past(&self, delivery: &Delivery) -> Result<bool, BackendError> {
+        let backend = &self.means.backend;
+        let (Some(history), id) = (&backend.history, delivery.message.id) else { return Ok(false) };
+        Ok(backend.store.get(id).await?.is_none() && history.find(id).await?.is_some())
+    }
+
+    /// Claims the job of a message and drives it, or says goodbye to the message. While the catalogue does
+    /// not answer nothing is claimed: a job that nobody can look up would spend its attempts on that.
     async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
         let backend = &self.means.backend;
+        if self.is_past(&delivery).await? {
+            return backend.dispatch.ack(delivery).await;
+        }
+        let met = met(&self.means, &delivery.message.spec).await?;
         let span = telemetry::claim_span(&delivery.message, &self.config.name);
         crate::crash::at("claim/before");
         let claim = backend
@@ -202,7 +215,10 @@ impl Slot {
                 let _running = Running::begins(&job);
                 let span = telemetry::job_span(&job, &config.name);
                 let driven = async {
-                    Drive::meet(config, means, *job, delivery, &self.shutdown).await.run().await;
+                    Drive::begin(config, means, *job, met, delivery, &self.shutdown)
+                        .await
+                        .run()
+                        .await;
                 };
                 driven.instrument(span).await;
             }

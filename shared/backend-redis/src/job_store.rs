@@ -19,7 +19,7 @@ const CALL_MAX: usize = 1000;
 #[async_trait]
 impl JobStore for RedisStore {
     async fn create(&self, job: &Job) -> Result<CreateAnswer, BackendError> {
-        let call = self.call(&script::CREATE).text(job.id).record(job)?;
+        let call = self.at(job.created_at, &script::CREATE).text(job.id).record(job)?;
         let mut answer = call.run().await?;
         match answer.text()?.as_str() {
             "created" => Ok(CreateAnswer::Created),

@@ -31,7 +31,7 @@ pub use outbox::{prune, recorded, settled};
 pub use upkeep::{bury, published, reap, sweep};
 
 use drs_model::{
-    FencingToken, IllegalTransition, Job, JobClass, JobId, JobSpec, Lane, Need, Resource,
+    FencingToken, IllegalTransition, Job, JobClass, JobId, JobSpec, JobState, Lane, Need, Resource,
     Timestamp, TraceContext,
 };
 use serde::{Deserialize, Serialize};
@@ -72,11 +72,14 @@ impl From<&Job> for JobMessage {
 }
 
 impl JobMessage {
-    fn record(&self) -> Job {
+    /// The record that it makes where there is none. The submitter's clock may be ahead: it is claimable
+    /// now all the same.
+    fn record(&self, now: Timestamp) -> Job {
         Job {
             class: self.class,
             lane: self.lane.clone(),
             trace: self.trace.clone(),
+            state: JobState::Queued { not_before: self.created_at.min(now) },
             ..Job::new(self.id, self.spec.clone(), self.needs.clone(), self.created_at)
         }
     }

@@ -11,6 +11,9 @@ use drs_model::{Job, SignedDuration, Timestamp};
 pub struct UpkeepPace {
     /// Time between two looks of the reaper.
     pub reap_every: SignedDuration,
+    /// No look of the reaper for so long after one that the store did not answer: workers that live renew
+    /// their leases first, which ran out while nobody could.
+    pub reap_pause: SignedDuration,
     /// Time between two looks of the sweeper.
     pub sweep_every: SignedDuration,
     /// A message not claimed for this long is published again.
@@ -23,8 +26,9 @@ impl Default for UpkeepPace {
     fn default() -> Self {
         Self {
             reap_every: SignedDuration::from_secs(5),
+            reap_pause: SignedDuration::from_secs(25),
             sweep_every: SignedDuration::from_secs(5),
-            stale: SignedDuration::from_secs(30),
+            stale: SignedDuration::from_mins(2),
             batch: 200,
         }
     }
@@ -35,9 +39,11 @@ impl Default for UpkeepPace {
 pub enum Event {
     /// Time has passed.
     Tick,
-    /// The store answered to `Reap`; an empty answer stands for a store that is down, too.
+    /// The store answered to `Reap`.
     Reaped(Vec<Job>),
-    /// The store answered to `Sweep`.
+    /// The store did not answer to `Reap`.
+    ReapFailed,
+    /// The store answered to `Sweep`; an empty answer stands for a store that is down, too.
     Swept(Vec<Job>),
 }
 
@@ -84,6 +90,7 @@ impl Upkeep {
                 }
                 actions.extend(jobs.into_iter().map(|job| Action::Publish(Box::new(job))));
             }
+            Event::ReapFailed => self.next_reap = now + self.pace.reap_pause,
             Event::Swept(jobs) => {
                 if jobs.len() >= self.pace.batch {
                     self.next_sweep = now;
@@ -91,6 +98,9 @@ impl Upkeep {
                 actions.extend(jobs.into_iter().map(|job| Action::Publish(Box::new(job))));
             }
         }
+        // A clock that was put back must not keep anybody waiting for as long as it was wrong.
+        self.next_reap = self.next_reap.min(now + self.pace.reap_every.max(self.pace.reap_pause));
+        self.next_sweep = self.next_sweep.min(now + self.pace.sweep_every);
         if now >= self.next_reap {
             self.next_reap = now + self.pace.reap_every;
             actions.push(Action::Reap(self.pace.batch));
@@ -120,6 +130,25 @@ mod tests {
         assert!(upkeep.step(at(4), Event::Tick).is_empty());
         assert_eq!(upkeep.next_tick(), at(5));
         assert_eq!(upkeep.step(at(5), Event::Tick).len(), 2);
+    }
+
+    #[test]
+    fn after_a_store_that_was_away_living_workers_renew_their_leases_first() {
+        let mut upkeep = Upkeep::new(UpkeepPace::default(), at(0));
+        upkeep.step(at(0), Event::Tick);
+        let sweep = |actions: Vec<Action>| actions.iter().all(|a| matches!(a, Action::Sweep(..)));
+        assert!(sweep(upkeep.step(at(5), Event::ReapFailed)));
+        assert!(sweep(upkeep.step(at(29), Event::Tick)));
+        assert!(upkeep.step(at(30), Event::Tick).contains(&Action::Reap(200)));
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_stops_nothing() {
+        let mut upkeep = Upkeep::new(UpkeepPace::default(), at(3600));
+        upkeep.step(at(3600), Event::Tick);
+        assert!(upkeep.step(at(0), Event::Tick).is_empty());
+        assert!(upkeep.next_tick() <= at(5));
+        assert_eq!(upkeep.step(at(25), Event::Tick).len(), 2);
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use drs_backend::BackendError;
 use drs_hypervisor::Driver;
-use drs_model::{Fault, HostName, JobSpec};
+use drs_model::{Fault, FaultCode, HostName, JobSpec};
 use drs_transport::RateLimit;
 
 use super::Means;
@@ -13,8 +14,30 @@ use crate::saga::Hosts;
 /// A host's driver and the limits that hold there.
 type Met = (Option<Arc<dyn Driver>>, Vec<Arc<RateLimit>>);
 
+/// What came of looking for the hosts of a job.
+pub(crate) type Meeting = Result<(Hosts, Limits), Fault>;
+
+/// Looks for the hosts of a job.
+///
+/// # Errors
+/// The catalogue does not answer. That a host is not there, or its description of no use, is a finding.
+pub(crate) async fn met(means: &Means, spec: &JobSpec) -> Result<Meeting, BackendError> {
+    match meet(means, spec).await {
+        Err(fault) if fault.code == FaultCode::StoreFailed => Err(BackendError::Unavailable {
+            what: "the catalogue".to_owned(),
+            reason: fault.message,
+        }),
+        Err(fault) if fault.code == FaultCode::InvalidConfig => Err(BackendError::Refused {
+            what: "the catalogue".to_owned(),
+            reason: fault.message,
+            remedy: fault.remedy,
+        }),
+        found => Ok(found),
+    }
+}
+
 /// The hosts of a job and its limits. No host is spoken to yet.
-pub(super) async fn meet(means: &Means, spec: &JobSpec) -> Result<(Hosts, Limits), Fault> {
+async fn meet(means: &Means, spec: &JobSpec) -> Result<(Hosts, Limits), Fault> {
     let source = host(means, spec.host()).await?;
     let target = match spec.counterpart() {
         Some(vm) => host(means, Some(&vm.host)).await?,

@@ -1,7 +1,7 @@
 -- 2: id, 3: worker, 4 and 5: time of the lease, then the fields of the record if it must be made again.
 local id, worker = ARGV[2], ARGV[3]
 local known = load(id)
-local job = known or fields(ARGV, 6)
+local job = known or by_our_clock(fields(ARGV, 6))
 if TERMINAL[job.phase] then return { 'done', job.phase } end
 if LEASED[job.phase] then return { 'leased', job.worker } end
 if job.phase == 'needs_operator' then return { 'waiting' } end
@@ -14,12 +14,7 @@ for _, need in ipairs(needs(job)) do
     local others = holders(resource)
     local same = job.phase == 'parked' and job.resource == resource
     become(job, 'parked', { resource = resource, at = same and job.at or NOW })
-    for _, other in ipairs(needs(job)) do call('ZREM', P .. 'held:' .. other.resource, id) end
-    local woken = {}
-    for _, other in ipairs(needs(job)) do
-      if other.resource ~= resource then wake(other, id, woken) end
-    end
-    return { 'parked', resource, others, woken }
+    return { 'parked', resource, others, release(job, resource:sub(1, 3) ~= 'vm:') }
   end
 end
 

@@ -5,7 +5,7 @@ use drs_model::{
     FencingToken, Job, JobEvent, JobId, JobState, Need, Phase, Resource, SignedDuration, Timestamp,
 };
 
-use super::{JobMessage, Rows, wake};
+use super::{JobMessage, Rows, release};
 
 /// What `create` did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub fn claim<R: Rows>(
     worker: &str,
     ttl: SignedDuration,
 ) -> Result<ClaimAnswer, R::Error> {
-    let job = rows.job(message.id)?.unwrap_or_else(|| message.record());
+    let job = rows.job(message.id)?.unwrap_or_else(|| message.record(now));
     match &job.state {
         state if state.is_terminal() => return Ok(ClaimAnswer::Done(state.phase())),
         JobState::Claimed(lease) | JobState::Running(lease) | JobState::Cancelling(lease) => {
@@ -118,8 +118,8 @@ fn take<R: Rows>(
     Ok(ClaimAnswer::Claimed(Box::new(job)))
 }
 
-/// Parks a job. What it holds from an earlier claim is given up, since it cannot run now; places
-/// that stay free are offered to their next waiters.
+/// Parks a job. What it holds from an earlier claim is given up, since it cannot run now, and offered
+/// to who waits for it; but while it waits for a slot it keeps its VMs: its work may lie there.
 fn park<R: Rows>(
     rows: &mut R,
     now: Timestamp,
@@ -135,10 +135,14 @@ fn park<R: Rows>(
     job.state = job.state.apply(JobEvent::Park { resource: resource.clone(), since })?;
     job.updated_at = now;
     rows.put(&job)?;
-    rows.release_all(job.id)?;
-    let mut woken = Vec::new();
-    for need in job.needs.iter().filter(|need| need.resource != resource) {
-        woken.extend(wake(rows, now, need, Some(job.id))?);
+    let mut kept = Vec::new();
+    if !matches!(resource, Resource::Vm(_)) {
+        for need in job.needs.iter().filter(|need| matches!(need.resource, Resource::Vm(_))) {
+            if rows.holders(&need.resource)?.contains(&job.id) {
+                kept.push(need.clone());
+            }
+        }
     }
+    let woken = release(rows, now, &job, &kept)?;
     Ok(ClaimAnswer::Parked { resource, holders, woken })
 }
