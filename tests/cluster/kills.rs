@@ -4,6 +4,7 @@
 
 mod chaos;
 mod cuts;
+mod forgotten;
 mod points;
 mod producer;
 mod verdict;

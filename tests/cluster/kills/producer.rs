@@ -24,7 +24,12 @@ pub(super) struct Order {
     args: Vec<String>,
     at: Instant,
     pub(super) cancelled: bool,
+    /// Asked for again, it was refused: what it is to make is there already.
+    pub(super) made: bool,
 }
+
+/// The exit code of a request for something that is there already.
+const EXISTS: i32 = 4;
 
 pub(super) struct Producer<'a> {
     cluster: &'a Cluster,
@@ -88,20 +93,23 @@ impl<'a> Producer<'a> {
         let key = format!("order-{}", self.orders.len());
         let args = [args, &["--detach", "--key", &key]].concat();
         let at = Instant::now();
-        let job = self.insist(&args);
+        let job = self.insist(&args).expect("it is new");
         let args = args.into_iter().map(str::to_owned).collect();
         let id = job["id"].as_str().expect("an id").to_owned();
-        self.orders.push(Order { id, args, at, cancelled: false });
+        self.orders.push(Order { id, args, at, cancelled: false, made: false });
     }
 
-    /// Asks until the answer comes: the key makes sure that it is one job.
-    fn insist(&self, args: &[&str]) -> Value {
+    /// Asks until the answer comes: the key makes sure that it is one job. `None` when what it is to make is
+    /// there already.
+    fn insist(&self, args: &[&str]) -> Option<Value> {
         let deadline = Instant::now() + PATIENCE;
         let args = [&["--json"], args].concat();
         loop {
             let said = self.cluster.drs().run(&args);
-            if said.code == 0 {
-                return said.json();
+            match said.code {
+                0 => return Some(said.json()),
+                EXISTS => return None,
+                _ => {}
             }
             assert!(Instant::now() < deadline, "{args:?}: {}", said.stderr);
             thread::sleep(PACE);
@@ -114,18 +122,19 @@ impl<'a> Producer<'a> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let known = self.known();
-            for order in &self.orders {
-                if !known.contains_key(&order.id) {
+            for n in 0..self.orders.len() {
+                let order = &self.orders[n];
+                if !known.contains_key(&order.id) && !order.made {
                     let flushed = flushed_at.is_some_and(|flushed| order.at < flushed);
                     assert!(flushed, "job {} is lost: {:?}", order.id, order.args);
                     let args: Vec<&str> = order.args.iter().map(String::as_str).collect();
-                    self.insist(&args);
+                    self.orders[n].made = self.insist(&args).is_none();
                     self.again += 1;
                 }
             }
             let open = |job: &&Value| !OVER.iter().any(|over| job["state"] == *over);
-            let all = known.len() >= self.orders.len();
-            if all && !known.values().any(|job| open(&job)) {
+            let all = |order: &Order| order.made || known.contains_key(&order.id);
+            if self.orders.iter().all(all) && !known.values().any(|job| open(&job)) {
                 return known;
             }
             if Instant::now() > deadline {

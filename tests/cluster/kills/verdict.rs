@@ -48,7 +48,11 @@ impl fmt::Display for Verdict {
 pub(super) fn of(cluster: &Cluster, orders: &[Order], jobs: &HashMap<String, Value>) -> Verdict {
     let mut verdict = Verdict::default();
     for order in orders {
-        verdict.job(order, &jobs[&order.id]);
+        match jobs.get(&order.id) {
+            Some(job) => verdict.job(order, job),
+            // The host and the refusal of a second one say that it was done.
+            None => *verdict.states.entry("succeeded".to_owned()).or_default() += 1,
+        }
     }
     for host in HOSTS {
         let journals = cluster.drs().path().join(format!("simulated/{host}.journal"));
