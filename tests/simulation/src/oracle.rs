@@ -12,9 +12,11 @@ use crate::agenda::Millis;
 pub enum Harm {
     /// Two jobs changed one VM at one time.
     Overlap,
+    /// A job worked on a VM where the unfinished work of another job lay.
+    Interleaved,
     /// Two sessions drove one job at one time, or one wrote that had been replaced.
     TwoDrivers,
-    /// A detached command ran again though it had succeeded and was not taken back.
+    /// A detached command ran again though it had succeeded and its host was not told to take it back.
     Rerun,
     /// A command started though it had been cancelled under the same or a newer claim.
     RanAfterCancel,
@@ -54,7 +56,7 @@ impl fmt::Display for Violation {
 /// What a step did on a host and was not taken back.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Effect {
-    /// A detached command succeeded.
+    /// A detached command succeeded, and was not cancelled since.
     pub(crate) succeeded: bool,
 }
 

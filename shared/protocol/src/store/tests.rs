@@ -190,6 +190,26 @@ fn a_job_that_waits_for_a_person_keeps_its_vm_and_gives_its_slot_back() {
 }
 
 #[test]
+fn a_job_that_goes_on_after_a_person_keeps_its_vm_while_it_waits_for_a_slot() {
+    let mut ledger = Ledger::default();
+    let (mut a, mut b) = (job("a", "dc/web", 1), job("b", "dc/db", 2));
+    for job in [&mut a, &mut b] {
+        job.needs = job.needs.iter().map(|need| Need { capacity: 1, ..need.clone() }).collect();
+    }
+    let mut same_vm = job("c", "dc/web", 3);
+    same_vm.needs.retain(|need| matches!(need.resource, Resource::Vm(_)));
+    let a = claimed(&mut ledger, 1, &a, "w1");
+    let fault = Fault::permanent(FaultCode::HypervisorFailed, "odd", "");
+    finish(&mut ledger, at(2), &driver(&a, "w1"), &Outcome::NeedsOperator(fault)).expect("settled");
+    claimed(&mut ledger, 3, &b, "w1");
+    retry(&mut ledger, at(4), a.id).expect("an answer");
+    let parked = claim(&mut ledger, at(5), &(&a).into(), "w2", TTL).expect("an answer");
+    assert!(matches!(parked, ClaimAnswer::Parked { ref holders, .. } if *holders == [b.id]));
+    let parked = claim(&mut ledger, at(5), &(&same_vm).into(), "w2", TTL).expect("an answer");
+    assert!(matches!(parked, ClaimAnswer::Parked { ref holders, .. } if *holders == [a.id]));
+}
+
+#[test]
 fn a_waiter_whose_wake_was_lost_is_found_by_the_sweeper() {
     let mut ledger = Ledger::default();
     let (a, b) = (job("a", "dc/web", 1), job("b", "dc/web", 2));

@@ -3,10 +3,11 @@
 use drs_model::guard::GuardExit;
 use drs_model::{FencingToken, GuardAnswer, JobId, VmRef};
 use drs_protocol::guard::{GuardEvent, VmGuard};
-use drs_protocol::session::Event;
+use drs_protocol::session::{Event, StepPlan};
 
 use super::{Guard, Harm, World, links};
 use crate::agenda::{Command, DriveId, Happening, Millis, Note, Op, Peer, Place, Serial, WorkerId};
+use crate::oracle::Oracle;
 
 /// A VM that a job works on.
 #[derive(Debug, Clone)]
@@ -193,18 +194,22 @@ impl World<'_> {
 
     fn undo(&mut self, command: &Command, step: &'static str, name: Option<&str>) {
         let (place, grip) = (command.place, &command.grip);
-        if let Some(name) = name
-            && let GuardAnswer::Exit(_) = self.admit(place, &GuardEvent::Cancel(grip, name))
-        {
+        let admitted = match name {
+            Some(name) => self.admit(place, &GuardEvent::Cancel(grip, name)),
+            None => self.admit(place, &GuardEvent::Admit(grip)),
+        };
+        if let Some(fault) = links::refusal(&admitted) {
+            return self.answer(command, Event::UndoFailed(fault));
+        }
+        if let Some(name) = name {
             let mine = |unit: &Unit| {
                 unit.job == grip.job && unit.work == Work::Detached(step, name.to_owned())
             };
             self.vm(place).units.retain(|unit| !mine(unit));
             self.oracle.cancelled.insert((grip.job, step), grip.fence);
-        }
-        let admitted = self.admit(place, &GuardEvent::Admit(grip));
-        if let Some(fault) = links::refusal(&admitted) {
-            return self.answer(command, Event::UndoFailed(fault));
+            if let Some(effect) = self.oracle.effects.get_mut(&(grip.job, step)) {
+                effect.succeeded = false;
+            }
         }
         let unit = self.next_serial();
         self.begin_unit(command, unit, Work::Undo(step), Some(command.takes.min(3_000)));
@@ -261,6 +266,7 @@ impl World<'_> {
             self.harm(harm, what);
         }
         if let Work::Served(step) | Work::Detached(step, _) = unit.work {
+            self.watch_others_work(place, unit);
             let what = format!("{} {step} under {}", self.name(unit.job), unit.fence);
             if self.oracle.ended.contains_key(&unit.job) {
                 self.harm(Harm::RanAfterEnd, what.clone());
@@ -275,6 +281,27 @@ impl World<'_> {
                     self.harm(Harm::RanAfterCancel, what);
                 }
             }
+        }
+    }
+
+    /// A VM belongs to a job until its work there is done or taken back. What lies before a barrier that
+    /// was reached is done.
+    fn watch_others_work(&mut self, place: Place, unit: &Unit) {
+        let Oracle { effects, ended, shaken, .. } = &self.oracle;
+        let unfinished = |job: &JobId| {
+            let planned = self.planned(*job);
+            let beyond = |step: StepPlan| step.barrier && effects.contains_key(&(*job, step.name));
+            *job != unit.job
+                && planned.places[0].place == place
+                && !ended.contains_key(job)
+                && !shaken.contains(job)
+                && !planned.kind.plan().into_iter().any(beyond)
+        };
+        let lies = effects.keys().find(|(job, _)| unfinished(job));
+        if let Some((other, step)) = lies {
+            let (name, other) = (self.name(unit.job), self.name(*other));
+            let what = format!("{name} {:?} where {step} of {other} lies at {place:?}", unit.work);
+            self.harm(Harm::Interleaved, what);
         }
     }
 
