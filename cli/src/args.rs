@@ -29,13 +29,29 @@ First steps:
 
 Every command explains itself with --help.";
 
+const SETTINGS: &str = "\
+Configuration: drs.toml in the data directory; `drs init` writes it with every
+key and its default. The environment stands over it:
+  DRS_DATA_DIR        the data directory
+  DRS_VAULT           where recovery points are: [vault] path
+  DRS_AMQP_URL, DRS_REDIS_URL, DRS_POSTGRES_URL
+                      the servers of a cluster: [cluster]
+  DRS_AMQP_PASSWORD, DRS_REDIS_PASSWORD, DRS_POSTGRES_PASSWORD
+                      their passwords
+  DRS_LANES           whose jobs a worker takes: [cluster] lanes, as a,b
+  DRS_LOG             what is logged: [log] level
+  OTEL_EXPORTER_OTLP_ENDPOINT
+                      where traces go: [telemetry] otlp
+  SSH_AUTH_SOCK       the SSH agent, for hosts without a key file";
+
 const GLOBAL: &str = "Options of every command";
 
 /// A disaster-recovery switch for virtual machines.
 ///
 /// Backs VMs up while they run, and brings them up again on another host. Without `drs serve` a
 /// command runs its job itself; with it, jobs run in the background and every command works
-/// beside it.
+/// beside it. Where one machine is outgrown, any number of `drs scheduler` and `drs worker` share the
+/// work of a cluster over RabbitMQ, Redis and PostgreSQL.
 #[derive(Debug, Parser)]
 #[command(name = "drs", version, after_help = FIRST_STEPS, after_long_help = long_help(), max_term_width = 100)]
 pub(crate) struct Cli {
@@ -51,7 +67,7 @@ fn long_help() -> String {
         .map(|exit| format!("  {:>3}  {}\n", exit.code(), exit.meaning()))
         .collect();
     format!(
-        "{FIRST_STEPS}\n\nExit codes:\n{codes}\nErrors go to standard error: what and why, what to \
+        "{FIRST_STEPS}\n\n{SETTINGS}\n\nExit codes:\n{codes}\nErrors go to standard error: what and why, what to \
          do,\na stable code; with --json its last line is one JSON document instead.\nStandard \
          output carries nothing but what was asked for."
     )
@@ -112,14 +128,16 @@ pub(crate) enum Command {
     Worker(roles::WorkerArgs),
     /// Decide what is due, and look after jobs that nobody drives (a cluster's scheduler)
     ///
-    /// Run two or three: one leads, the others take over within seconds. Which of them fires a schedule makes
-    /// no difference, and that two do it at one time none either.
+    /// Run two or three: one leads. When it is told to end (SIGTERM or Ctrl-C) another leads at once; when it
+    /// is killed, after its lease ([scheduler] lease_seconds, 15 by default). Which of them fires a schedule
+    /// makes no difference, and that two do it at one time none either. While none runs, nothing is lost, but no
+    /// schedule fires and nobody takes over the jobs of a worker that was killed.
     #[command(after_help = "Example:\n  drs scheduler")]
     Scheduler,
     /// Serve health and figures for now; the REST API is to come (a cluster's front door)
     #[command(after_help = "Example:\n  drs api")]
     Api,
-    /// Messages that no worker could take (in a cluster)
+    /// Messages that no worker could understand, or that were delivered too often (in a cluster)
     #[command(subcommand, arg_required_else_help = true)]
     Dead(roles::DeadCommand),
     /// Hypervisor hosts

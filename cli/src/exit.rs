@@ -55,7 +55,9 @@ impl Exit {
             Self::JobFailed => (7, "the job failed (11 and 12 say why, where they fit)"),
             Self::JobCancelled => (8, "the job was cancelled"),
             Self::NeedsOperator => (9, "the job waits for a decision"),
-            Self::DataDir => (10, "the data directory or the vault is missing, newer or unusable"),
+            Self::DataDir => {
+                (10, "data directory, vault or a cluster's server: missing, newer or unusable")
+            }
             Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
             Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
             Self::NothingDone => (75, "no job came in time, or it waits for its next attempt"),

@@ -60,6 +60,9 @@ pub(crate) struct HostAddArgs {
     #[arg(long, value_parser = values::driver(), default_value_t)]
     pub driver: HypervisorKind,
     /// SSH private key on this machine; without it the SSH agent is asked
+    ///
+    /// In a cluster the key must lie at the same path on every machine that runs workers or commands. Without
+    /// it each of them needs an SSH agent of its own.
     #[arg(long, value_name = "FILE")]
     pub key: Option<std::path::PathBuf>,
     /// Where restored disks go: a folder on the host, on Proxmox VE a storage's id [default: the
@@ -90,7 +93,8 @@ pub(crate) struct HostEditArgs {
     /// user@address:port for SSH, or a simulated host's description
     #[arg(long)]
     pub address: Option<String>,
-    /// SSH private key on this machine
+    /// SSH private key on this machine; in a cluster at the same path on every machine that runs workers or
+    /// commands
     #[arg(long, value_name = "FILE")]
     pub key: Option<std::path::PathBuf>,
     /// Where restored disks go: a folder on the host, on Proxmox VE a storage's id
@@ -125,7 +129,10 @@ pub(crate) enum SiteCommand {
         #[arg(long, value_name = "RATE", group = "change")]
         bandwidth: Option<Rate>,
         /// Which workers of a cluster take the jobs of its hosts: those that name this lane in their
-        /// configuration
+        /// configuration; without such a worker the jobs wait
+        ///
+        /// A job's lane is that of its first host's site: of a replication the source's, of a restore the
+        /// target's. Jobs without a host, such as verifications, are in the lane `main`.
         #[arg(long, group = "change")]
         lane: Option<Lane>,
     },

@@ -5,7 +5,11 @@ use clap::{Args, Subcommand};
 /// Take jobs and run them (a cluster's worker)
 ///
 /// Any number of workers share the jobs of a cluster; any of them may be killed at any time. At SIGTERM or
-/// Ctrl-C every job is handed over within seconds and goes on under another worker.
+/// Ctrl-C every job is handed over within seconds and goes on under another worker at once. The jobs of a
+/// worker that was killed go on when its lease is over ([worker] lease_seconds, 60 by default), while a
+/// scheduler runs.
+///
+/// Each worker must have the same vault: [vault] path or DRS_VAULT, on every machine the same storage.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +28,7 @@ pub(crate) struct WorkerArgs {
     pub idle_exit: Option<u64>,
 }
 
-/// What can be done with messages that no worker could take.
+/// What can be done with messages that no worker could understand, or that were delivered too often.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeadCommand {
     /// List them, the oldest first

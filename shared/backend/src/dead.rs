@@ -1,4 +1,4 @@
-//! The port to messages that no worker could take.
+//! The port to messages that no worker could understand, or that were delivered too often.
 
 use async_trait::async_trait;
 use drs_model::{JobId, Timestamp};
@@ -28,8 +28,8 @@ impl DeadLetter {
     pub const CHARS_MAX: usize = 10_000;
 }
 
-/// Messages that cannot be understood, or were delivered too often. They stay until they are replayed
-/// or the adapter's limit drops the oldest (stated there).
+/// Messages that no worker could understand, or that were delivered too often. They stay until they are
+/// replayed or the adapter's limit drops the oldest (stated there).
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// The oldest ones.

@@ -4,11 +4,11 @@
 //! |---|---|---|
 //! | [`JobStore`] | job records, leases, resources | rebuilt from messages, workers and hosts |
 //! | [`Dispatch`] | messages that wait for a worker | published again by the sweeper |
-//! | [`Catalog`] | hosts and pairs | restored from a copy; nothing derives it |
+//! | [`Catalog`] | hosts, sites, pairs, schedules | restored from a copy; nothing derives it |
 //! | [`Events`] | job logs and progress | gone; no decision rests on it |
 //! | [`History`] | jobs that are over | what the store still has is recorded again |
 //! | [`Feed`] | nothing: it tells other programs | they miss what was told meanwhile, but no end |
-//! | [`DeadLetters`] | messages that nobody understands | gone; their jobs are in the store |
+//! | [`DeadLetters`] | messages that no worker could understand, or that were delivered too often | gone; their jobs are in the store |
 //!
 //! The last three are there in a cluster only: embedded, the store is its own history.
 //!

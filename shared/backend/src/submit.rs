@@ -20,7 +20,7 @@ pub struct Backend {
     pub store: Arc<dyn JobStore>,
     /// Messages.
     pub dispatch: Arc<dyn Dispatch>,
-    /// Hosts and pairs.
+    /// Hosts, sites, pairs and schedules.
     pub catalog: Arc<dyn Catalog>,
     /// Logs and progress.
     pub events: Arc<dyn Events>,
@@ -28,7 +28,8 @@ pub struct Backend {
     pub history: Option<Arc<dyn History>>,
     /// What other programs are told; `None` where nobody listens.
     pub feed: Option<Arc<dyn Feed>>,
-    /// Messages that nobody understands; `None` where there can be none.
+    /// Messages that no worker could understand, or that were delivered too often; `None` where there can
+    /// be none.
     pub dead: Option<Arc<dyn DeadLetters>>,
 }
 

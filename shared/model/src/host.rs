@@ -134,7 +134,8 @@ pub struct Host {
     /// `user@address:port` for SSH (user default `root`, port default 22; IPv6 in brackets), or
     /// for a simulated host its description, `vms=4,disk_mib=64,...`.
     pub address: String,
-    /// Path of the SSH private key on this machine; `None` asks the SSH agent.
+    /// Path of the SSH private key, absolute, on each machine that speaks to the host: in a cluster all that
+    /// run workers or commands. `None` asks the SSH agent of the process.
     pub key_file: Option<String>,
     /// Pinned SSH host keys as OpenSSH fingerprints (`SHA256:...`); any of them is accepted.
     pub host_keys: Vec<String>,
