@@ -167,14 +167,15 @@ local function wake(need, except, woken)
   end
 end
 
--- Frees what a job holds, but for its VMs when they stay with it, and wakes who waits for it.
+-- Frees what a job holds, but for the VMs it has when they stay with it, and wakes who waits for the rest.
 local function release(job, keep_vms)
   local id, woken = id_of_order(job.order), {}
   for _, need in ipairs(needs(job)) do
-    if not (keep_vms and need.resource:sub(1, 3) == 'vm:') then
-      call('ZREM', P .. 'held:' .. need.resource, id)
-      wake(need, id, woken)
+    local set = P .. 'held:' .. need.resource
+    if not (keep_vms and need.resource:sub(1, 3) == 'vm:' and call('ZSCORE', set, id)) then
+      call('ZREM', set, id)
     end
+    wake(need, id, woken)
   end
   return woken
 end
