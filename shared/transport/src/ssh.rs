@@ -23,7 +23,7 @@ mod trace;
 
 use address::Address;
 use connection::channel_refused;
-use pool::Pool;
+use pool::{Endpoint, Pool};
 
 /// How a host is reached.
 #[derive(Debug, Clone)]
@@ -118,17 +118,16 @@ impl Remote for SshRemote {
 
     async fn spawn(&self, argv: &Argv) -> Result<Spawned, TransportError> {
         let config = self.pool.config();
-        let (connection, permit) = self.pool.stream().await?;
+        let (lease, opened) = self.pool.stream(Endpoint::Command).await?;
         let refused = |error| config.unreachable(channel_refused(&error));
-        let channel = connection.session().await.map_err(refused)?;
+        let channel = opened.map_err(refused)?;
         channel.exec(false, argv.quoted()).await.map_err(refused)?;
         let (tell, exit) = oneshot::channel();
         let command = Some((argv.clone(), tell));
         Ok(Spawned {
             stream: stream::open(
                 config.clone(),
-                connection,
-                permit,
+                lease,
                 channel,
                 command,
                 trace::stream(&config.host, Some(argv)),
@@ -139,11 +138,11 @@ impl Remote for SshRemote {
 
     async fn connect_unix(&self, path: &str) -> Result<BoxStream, TransportError> {
         let config = self.pool.config();
-        let (connection, permit) = self.pool.stream().await?;
-        let channel = connection.unix(path).await.map_err(|error| {
+        let (lease, opened) = self.pool.stream(Endpoint::Socket(path)).await?;
+        let channel = opened.map_err(|error| {
             config.unreachable(format!("the socket {path}: {}", channel_refused(&error)))
         })?;
         let span = trace::stream(&config.host, None);
-        Ok(stream::open(config.clone(), connection, permit, channel, None, span))
+        Ok(stream::open(config.clone(), lease, channel, None, span))
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::SshConfig;
 use super::address::Address;
 use super::auth;
+use super::pool::Endpoint;
 use crate::TransportError;
 
 /// AES-GCM first: with hardware support it moves half again as many bytes as ChaCha20.
@@ -96,14 +97,15 @@ impl Connection {
         self.handle.is_closed()
     }
 
-    /// Opens a channel for a command.
-    pub(super) async fn session(&self) -> Result<Channel<Msg>, russh::Error> {
-        self.handle.channel_open_session().await
-    }
-
-    /// Opens a channel to a Unix socket on the host.
-    pub(super) async fn unix(&self, path: &str) -> Result<Channel<Msg>, russh::Error> {
-        self.handle.channel_open_direct_streamlocal(path).await
+    /// Opens a channel.
+    pub(super) async fn open_channel(
+        &self,
+        endpoint: Endpoint<'_>,
+    ) -> Result<Channel<Msg>, russh::Error> {
+        match endpoint {
+            Endpoint::Command => self.handle.channel_open_session().await,
+            Endpoint::Socket(path) => self.handle.channel_open_direct_streamlocal(path).await,
+        }
     }
 
     /// Says good-bye; what was sent before is delivered first.

@@ -4,6 +4,8 @@
 //! [`CONNECTIONS_MAX`] connections. A stream has a connection of its
 //! own, because a connection waits for its slowest reader: a stream that nobody reads for a while
 //! would stop every command beside it, and two streams piped into each other would stop for ever.
+//! When a stream has come to its end, one such connection is kept for the next stream: logging in takes
+//! longer than anything else that is done to start a job.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,12 +31,22 @@ const STREAMS_MAX: usize = 32;
 /// How long a stream waits for another one to end.
 const STREAM_WAIT: Duration = Duration::from_secs(60);
 
+/// What a stream leads to.
+#[derive(Clone, Copy)]
+pub(super) enum Endpoint<'a> {
+    /// A command.
+    Command,
+    /// A Unix socket on the host.
+    Socket(&'a str),
+}
+
 /// The connections of one host.
 pub(super) struct Pool {
     config: SshConfig,
     address: Address,
     commands: Arc<Semaphore>,
     streams: Arc<Semaphore>,
+    spare: Arc<Spare>,
     shared: Mutex<Vec<Arc<Shared>>>,
     /// Connections are made one at a time (sshd's `MaxStartups`). Holds the last failure, which
     /// answers everybody who was waiting meanwhile.
@@ -74,6 +86,44 @@ impl Drop for Lease {
     }
 }
 
+/// The connection of a stream that has ended.
+#[derive(Default)]
+struct Spare(Mutex<Option<Connection>>);
+
+impl Spare {
+    fn take(&self) -> Option<Connection> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.filter(|connection| !connection.is_closed())
+    }
+
+    /// Keeps a connection in place of the one that was kept.
+    fn keep(&self, connection: Connection) -> Option<Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).replace(connection)
+    }
+}
+
+/// A connection that carries one stream, and its place among the streams.
+pub(super) struct StreamLease {
+    connection: Connection,
+    spare: Arc<Spare>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl StreamLease {
+    /// The stream is over. `finished`: its channel is closed, so that another one can have the
+    /// connection.
+    pub(super) async fn over(self, finished: bool) {
+        let surplus = if finished && !self.connection.is_closed() {
+            self.spare.keep(self.connection)
+        } else {
+            Some(self.connection)
+        };
+        if let Some(connection) = surplus {
+            connection.close().await;
+        }
+    }
+}
+
 impl Pool {
     pub(super) fn new(config: SshConfig, address: Address) -> Self {
         Self {
@@ -81,6 +131,7 @@ impl Pool {
             address,
             commands: Arc::new(Semaphore::new(CHANNELS_MAX * CONNECTIONS_MAX)),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            spare: Arc::default(),
             shared: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
         }
@@ -95,7 +146,7 @@ impl Pool {
     pub(super) async fn command(&self) -> Result<(Lease, Channel<Msg>), TransportError> {
         loop {
             let lease = self.lease().await?;
-            match lease.shared.connection.session().await {
+            match lease.shared.connection.open_channel(Endpoint::Command).await {
                 Ok(channel) => return Ok((lease, channel)),
                 Err(error) if lease.fresh || !lease.shared.connection.is_closed() => {
                     return Err(self.config.unreachable(channel_refused(&error)));
@@ -105,19 +156,35 @@ impl Pool {
         }
     }
 
-    /// A connection for one stream, and its place among the streams.
+    /// A connection for one stream, and what came of opening its channel there. A kept connection that
+    /// turns out to be broken is replaced: nothing was sent over it yet.
     pub(super) async fn stream(
         &self,
-    ) -> Result<(Connection, OwnedSemaphorePermit), TransportError> {
+        endpoint: Endpoint<'_>,
+    ) -> Result<(StreamLease, Result<Channel<Msg>, russh::Error>), TransportError> {
         let Ok(Ok(permit)) = timeout(STREAM_WAIT, self.streams.clone().acquire_owned()).await
         else {
             return Err(self
                 .config
                 .unreachable(format!("{STREAMS_MAX} streams are open, no more are allowed")));
         };
+        let lease = |connection| {
+            let spare = Arc::clone(&self.spare);
+            StreamLease { connection, spare, _permit: permit }
+        };
+        if let Some(connection) = self.spare.take() {
+            let opened = connection.open_channel(endpoint).await;
+            if opened.is_ok() || !connection.is_closed() {
+                return Ok((lease(connection), opened));
+            }
+            tracing::debug!("a kept SSH connection is broken");
+        }
         let asked = Instant::now();
         let mut last = self.connecting.lock().await;
-        Ok((self.connect(asked, &mut last).await?, permit))
+        let connection = self.connect(asked, &mut last).await?;
+        drop(last);
+        let opened = connection.open_channel(endpoint).await;
+        Ok((lease(connection), opened))
     }
 
     async fn lease(&self) -> Result<Lease, TransportError> {

@@ -9,12 +9,12 @@ use bytes::{Buf, Bytes};
 use russh::client::Msg;
 use russh::{Channel, ChannelMsg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::Span;
 
-use super::connection::Connection;
 use super::exec::End;
+use super::pool::StreamLease;
 use super::{SshConfig, trace};
 use crate::{Argv, BoxStream};
 
@@ -24,11 +24,10 @@ const PACKETS: usize = 16;
 /// Code of a command whose end was not told: the connection broke.
 const CODE_UNKNOWN: i32 = 255;
 
-/// Makes a stream of a channel. The connection ends with it.
+/// Makes a stream of a channel. The connection is given back when it ends.
 pub(super) fn open(
     config: SshConfig,
-    connection: Connection,
-    permit: OwnedSemaphorePermit,
+    lease: StreamLease,
     channel: Channel<Msg>,
     command: Option<(Argv, oneshot::Sender<(i32, String)>)>,
     span: Span,
@@ -43,11 +42,11 @@ pub(super) fn open(
         closed: Box::pin(closed.clone().cancelled_owned()),
     };
     tokio::spawn(async move {
-        let _permit = permit;
         let mut bytes = 0;
         let end = pump(channel, packets, &mut bytes).await;
         closed.cancel();
         span.record("bytes", bytes);
+        lease.over(end.is_some()).await;
         if let (Some(end), Some((argv, exit))) = (end, command) {
             let told = end
                 .finish(&config, &argv)
@@ -56,7 +55,6 @@ pub(super) fn open(
             // Nobody may be interested in how it ended.
             drop(exit.send(told));
         }
-        connection.close().await;
     });
     Box::new(stream)
 }

@@ -204,6 +204,23 @@ async fn thirty_commands_at_once_share_few_connections() {
 }
 
 #[tokio::test]
+async fn streams_one_after_the_other_share_a_connection_that_is_made_anew_when_it_broke() {
+    let mut sshd = Sshd::start();
+    let remote = sshd.remote();
+    let ends = async || {
+        let spawned = remote.spawn(&Argv::new("true")).await.expect("it starts");
+        assert_eq!(spawned.exit.await.expect("its end").0, 0);
+    };
+    for _ in 0..3 {
+        ends().await;
+    }
+    assert_eq!(sshd.log().matches("Accepted publickey").count(), 1);
+    sshd.down();
+    sshd.up();
+    ends().await;
+}
+
+#[tokio::test]
 async fn a_restarted_host_works_at_the_next_call() {
     let mut sshd = Sshd::start();
     let remote = sshd.remote();
