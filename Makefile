@@ -25,8 +25,9 @@ test: ## Run all tests, on two real libvirt hosts and Proxmox nodes, under softw
 	@tests/lab/test
 
 .PHONY: test-deep
-test-deep: ## Simulate 5,000 histories full of faults (make test: 300), about ten minutes
+test-deep: ## Simulate 5,000 histories full of faults (make test: 300), kill 200 processes (30): about ten minutes each
 	DRS_SIMULATION_SEEDS=5000 cargo test -p drs-simulation -- --nocapture
+	DRS_KILLS=200 cargo test -p drs-tests --test cluster kills_at_random -- --nocapture
 
 .PHONY: check
 check: ## Format, lints, documentation, architecture, licences: all that must hold before a change is good

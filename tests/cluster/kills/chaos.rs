@@ -1,8 +1,9 @@
 //! Processes that are killed and frozen, servers that are killed and emptied, lines that are cut: one fault
 //! after the other, by chance.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::thread::{self, Scope};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use drs_lab_servers::Server;
@@ -96,6 +97,9 @@ impl Seat {
     }
 }
 
+/// Servers that were killed or frozen, by name, on their way back.
+type Felled<'scope> = HashMap<&'static str, ScopedJoinHandle<'scope, ()>>;
+
 /// All processes of a cluster, and what befalls them.
 pub(super) struct Chaos<'a> {
     cluster: &'a Cluster,
@@ -122,15 +126,16 @@ impl<'a> Chaos<'a> {
     where
         'a: 'scope,
     {
+        let mut felled = Felled::new();
         for n in 0.. {
             if self.figures.kills() >= kills {
                 return;
             }
             let next = Instant::now() + PACE;
             match n % 20 {
-                4 => self.fell(scope, &self.cluster.redis, "Redis"),
-                9 => self.fell(scope, &self.cluster.rabbitmq, "RabbitMQ"),
-                14 => self.fell(scope, &self.cluster.postgres, "PostgreSQL"),
+                4 => self.fell(scope, &mut felled, &self.cluster.redis, "Redis"),
+                9 => self.fell(scope, &mut felled, &self.cluster.rabbitmq, "RabbitMQ"),
+                14 => self.fell(scope, &mut felled, &self.cluster.postgres, "PostgreSQL"),
                 19 => self.empty_redis(),
                 _ => self.strike(),
             }
@@ -191,9 +196,13 @@ impl<'a> Chaos<'a> {
     fn fell<'scope>(
         &mut self,
         scope: &'scope Scope<'scope, '_>,
+        felled: &mut Felled<'scope>,
         server: &'scope Server,
         name: &'static str,
     ) {
+        if felled.get(name).is_some_and(|returning| !returning.is_finished()) {
+            return;
+        }
         let time = Duration::from_millis(self.dice.between(100..5000));
         let killed = self.dice.percent(70);
         println!("{name} is {} for {time:?}", if killed { "killed" } else { "frozen" });
@@ -204,10 +213,11 @@ impl<'a> Chaos<'a> {
             self.figures.frozen += 1;
             server.freeze();
         }
-        scope.spawn(move || {
+        let returning = scope.spawn(move || {
             thread::sleep(time);
             if killed { server.restart() } else { server.thaw() }
         });
+        felled.insert(name, returning);
     }
 
     fn empty_redis(&mut self) {

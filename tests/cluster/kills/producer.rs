@@ -107,7 +107,8 @@ impl<'a> Producer<'a> {
         loop {
             let said = self.cluster.drs().run(&args);
             match said.code {
-                0 => return Some(said.json()),
+                // A store that was emptied at that very moment knows nothing of what it took.
+                0 if !said.json().is_null() => return Some(said.json()),
                 EXISTS => return None,
                 _ => {}
             }
