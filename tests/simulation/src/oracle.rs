@@ -102,6 +102,8 @@ impl Oracle {
             self.harm(at, Harm::EndedTwice, format!("job {} was claimed after its end", job.id));
         }
         self.claims.insert(job.id, (worker.to_owned(), job.fence));
+        // Somebody knew of it after all.
+        self.excused.remove(&job.id);
     }
 
     pub(crate) fn ended(&mut self, at: Millis, job: JobId, phase: Phase) {
