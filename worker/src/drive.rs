@@ -21,7 +21,7 @@ use drs_vault::Vault;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 pub(crate) use self::meet::{Meeting, met};
 use self::store_calls::Answer;
@@ -125,17 +125,17 @@ impl<'a> Drive<'a> {
         }
     }
 
-    /// Drives the job until it is settled, handed over, or lost to another worker.
-    pub(crate) async fn run(mut self) {
-        let job = self.session.job();
-        greet(&self.report, job).await;
-        let started = Happening::Started { attempt: job.attempt };
-        self.means.backend.announce(job, clock::now(), started).await;
+    /// Drives the job until it is settled, handed over, or lost to another worker. What is told of its
+    /// start keeps it waiting for nothing.
+    pub(crate) async fn run(self) {
+        let told =
+            tell_start(self.means.backend.clone(), self.report.clone(), self.session.job().clone());
+        tokio::join!(told, self.drive());
+    }
+
+    async fn drive(mut self) {
         let mut seen = self.report.watch();
-        let mut flush = tokio::time::interval(PROGRESS_EVERY);
-        flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut look = tokio::time::interval(CANCEL_LOOK);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut flush, mut look) = (every(PROGRESS_EVERY), every(CANCEL_LOOK));
         self.happened(self.begin.clone()).await;
         let (mut told_to_stop, mut told_at) = (false, Instant::now());
         while !self.session.ended() && !self.abandoned {
@@ -217,8 +217,13 @@ impl<'a> Drive<'a> {
             Action::Refence(seen) => self.answers.push(Box::pin(calls.refence(seen))),
             Action::Ack => self.ack().await,
             Action::Finish(outcome) => {
-                tell_outcome(&self.report, &outcome).await;
-                self.answers.push(Box::pin(calls.finish(outcome)));
+                let report = self.report.clone();
+                self.answers.push(Box::pin(async move {
+                    // In this order, and without waiting for the one before the other.
+                    let told = tell_outcome(&report, &outcome);
+                    let ((), answer) = tokio::join!(told, calls.finish(outcome.clone()));
+                    answer
+                }));
             }
             Action::HandOver(how) => {
                 if let Some(fault) = &how.fault {
@@ -299,6 +304,19 @@ impl<'a> Drive<'a> {
             job: job.clone(),
         }
     }
+}
+
+/// Ticks in this rhythm, the first time after one such span.
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+async fn tell_start(backend: Backend, report: Reporter, job: Job) {
+    greet(&report, &job).await;
+    let started = Happening::Started { attempt: job.attempt };
+    backend.announce(&job, clock::now(), started).await;
 }
 
 async fn greet(report: &Reporter, job: &Job) {

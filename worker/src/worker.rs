@@ -193,10 +193,11 @@ impl Slot {
     /// not answer nothing is claimed: a job that nobody can look up would spend its attempts on that.
     async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
         let backend = &self.means.backend;
-        if self.is_past(&delivery).await? {
+        let met = met(&self.means, &delivery.message.spec);
+        let (is_past, met) = tokio::try_join!(self.is_past(&delivery), met)?;
+        if is_past {
             return backend.dispatch.ack(delivery).await;
         }
-        let met = met(&self.means, &delivery.message.spec).await?;
         let span = telemetry::claim_span(&delivery.message, &self.config.name);
         crate::crash::at("claim/before");
         let claim = backend

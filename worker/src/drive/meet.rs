@@ -50,8 +50,7 @@ async fn meet(means: &Means, spec: &JobSpec) -> Result<(Hosts, Limits), Fault> {
 
 async fn host(means: &Means, name: Option<&HostName>) -> Result<Met, Fault> {
     let Some(name) = name else { return Ok((None, Vec::new())) };
-    let host = means.drivers.host(name).await?;
-    let driver = means.drivers.driver(name).await?;
+    let (host, driver) = tokio::try_join!(means.drivers.host(name), means.drivers.driver(name))?;
     let site = means.backend.catalog.site(&host.site).await.map_err(|error| error.fault())?;
     Ok((Some(driver), means.limits.of_host(&host, &site)))
 }
