@@ -1,7 +1,9 @@
 //! Dispatch: at least once, the most urgent first, and nothing lost between two workers.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use drs_model::JobClass;
 use drs_protocol::store::JobMessage;
@@ -145,13 +147,18 @@ async fn many_workers_share_many_messages_and_miss_none(backend: Backend) -> Ver
         publish(&backend, &[message]).await?;
     }
     let mut workers = JoinSet::new();
+    let (left, until) = (Arc::new(AtomicUsize::new(MESSAGES)), Instant::now() + PATIENCE);
     for _ in 0..8 {
-        let dispatch = backend.dispatch.clone();
+        let (dispatch, left) = (backend.dispatch.clone(), Arc::clone(&left));
         workers.spawn(async move {
             let mut got = Vec::new();
-            while let Some(delivery) = dispatch.next(&ALL, Duration::ZERO).await? {
+            while left.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+                let Some(delivery) = dispatch.next(&ALL, Duration::from_millis(50)).await? else {
+                    continue;
+                };
                 got.push(delivery.message.id);
                 dispatch.ack(delivery).await?;
+                left.fetch_sub(1, Ordering::Relaxed);
             }
             Ok::<_, BackendError>(got)
         });
