@@ -11,7 +11,7 @@ use drs_tests::cluster::{Cluster, Network, Role};
 use drs_tests::dice::Dice;
 
 /// Time between two faults.
-const PACE: Duration = Duration::from_millis(1700);
+const PACE: Duration = Duration::from_millis(1200);
 /// How long a process that ended of itself is waited with.
 const RESTART: Duration = Duration::from_secs(1);
 /// Who works; the first of each has a network of its own.

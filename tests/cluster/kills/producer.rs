@@ -24,8 +24,9 @@ pub(super) struct Order {
     args: Vec<String>,
     at: Instant,
     pub(super) cancelled: bool,
-    /// Asked for again, it was refused: what it is to make is there already.
-    pub(super) made: bool,
+    /// Nobody knows it any more and nobody misses it: it was cancelled, or what it was to make is there.
+    pub(super) settled: bool,
+    withdrawn: bool,
 }
 
 /// The exit code of a request for something that is there already.
@@ -84,6 +85,7 @@ impl<'a> Producer<'a> {
         let order = &mut self.orders[n];
         order.cancelled = true;
         let said = self.cluster.drs().run(&["job", "cancel", &order.id]);
+        order.withdrawn = said.code == 0;
         if said.code != 0 {
             println!("not cancelled: {}", said.stderr.lines().next().unwrap_or_default());
         }
@@ -96,7 +98,14 @@ impl<'a> Producer<'a> {
         let job = self.insist(&args).expect("it is new");
         let args = args.into_iter().map(str::to_owned).collect();
         let id = job["id"].as_str().expect("an id").to_owned();
-        self.orders.push(Order { id, args, at, cancelled: false, made: false });
+        self.orders.push(Order {
+            id,
+            args,
+            at,
+            cancelled: false,
+            settled: false,
+            withdrawn: false,
+        });
     }
 
     /// Asks until the answer comes: the key makes sure that it is one job. `None` when what it is to make is
@@ -125,16 +134,20 @@ impl<'a> Producer<'a> {
             let known = self.known();
             for n in 0..self.orders.len() {
                 let order = &self.orders[n];
-                if !known.contains_key(&order.id) && !order.made {
+                if !known.contains_key(&order.id) && !order.settled {
                     let flushed = flushed_at.is_some_and(|flushed| order.at < flushed);
                     assert!(flushed, "job {} is lost: {:?}", order.id, order.args);
                     let args: Vec<&str> = order.args.iter().map(String::as_str).collect();
-                    self.orders[n].made = self.insist(&args).is_none();
-                    self.again += 1;
+                    if order.withdrawn {
+                        self.orders[n].settled = true;
+                    } else {
+                        self.orders[n].settled = self.insist(&args).is_none();
+                        self.again += 1;
+                    }
                 }
             }
             let open = |job: &&Value| !OVER.iter().any(|over| job["state"] == *over);
-            let all = |order: &Order| order.made || known.contains_key(&order.id);
+            let all = |order: &Order| order.settled || known.contains_key(&order.id);
             if self.orders.iter().all(all) && !known.values().any(|job| open(&job)) {
                 return known;
             }

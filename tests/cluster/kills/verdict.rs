@@ -50,8 +50,7 @@ pub(super) fn of(cluster: &Cluster, orders: &[Order], jobs: &HashMap<String, Val
     for order in orders {
         match jobs.get(&order.id) {
             Some(job) => verdict.job(order, job),
-            // The host and the refusal of a second one say that it was done.
-            None => *verdict.states.entry("succeeded".to_owned()).or_default() += 1,
+            None => *verdict.states.entry("forgotten".to_owned()).or_default() += 1,
         }
     }
     for host in HOSTS {
