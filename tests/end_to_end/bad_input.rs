@@ -121,7 +121,7 @@ fn a_login_without_rights_on_libvirt_is_told_so() {
     let address = lab.of_host("ADDR", DC).replace("root@", "guest@");
     let add = host_add("h", &address, lab.value("KEY_FILE"), lab.of_host("FINGERPRINT", DC));
     let refused = drs.run(&add);
-    lab.run(&["enter", DC, "userdel", "--remove", "guest"]);
+    lab.run(&["enter", DC, "userdel", "--force", "--remove", "guest"]);
     refused.fails(6, &["does not allow", "group libvirt"]);
 }
 
