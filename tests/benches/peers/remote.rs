@@ -129,8 +129,8 @@ fn celery(plan: &Plan, fleet: &Fleet, sshd: &Sshd) -> Result<Record> {
         login.address,
         command(sshd, &path, plan).join(" ")
     ))?;
+    await_begin(&path)?;
     let _second = worker("second@localhost")?;
-    // Either may have taken it: a worker alone can.
     watched(plan, &path, first, || Ok(results.count("DBSIZE")? > 0))
 }
 
@@ -162,7 +162,7 @@ async fn drs(plan: &Plan, fleet: &Fleet, sshd: &Sshd) -> Result<Record> {
     let point = JobId::from_key("point").into();
     let restore = JobSpec::Restore { point, target, transfer: Transfer::default() };
     submit_all(&backend, [("restore".to_owned(), restore)]).await?;
-    wait_until(|| Ok(path.exists())).await?;
+    tokio::task::block_in_place(|| await_begin(&path))?;
     let _second = worker("second")?;
     let store = std::sync::Arc::clone(&backend.store);
     let id = JobId::from_key("restore");
@@ -178,18 +178,13 @@ async fn drs(plan: &Plan, fleet: &Fleet, sshd: &Sshd) -> Result<Record> {
     watched
 }
 
-/// Watches the host from the first begin on, and kills the first worker half way when that is the plan.
+/// Watches the host, which has begun, and kills the first worker half way when that is the plan.
 fn watched(
     plan: &Plan,
     path: &Path,
     first: Process,
     mut over: impl FnMut() -> Result<bool>,
 ) -> Result<Record> {
-    let asked = Instant::now();
-    while !path.exists() {
-        ensure!(asked.elapsed() < PATIENCE, "the command was not started");
-        std::thread::park_timeout(LOOK);
-    }
     let (begun, mut first, mut over_at) = (Instant::now(), Some(first), None);
     while begun.elapsed() < plan.watch {
         if plan.kill && begun.elapsed() >= plan.command / 2 {
@@ -220,11 +215,12 @@ async fn over(backend: &Backend, (key, spec): (&str, JobSpec)) -> Result<()> {
     }
 }
 
-async fn wait_until(mut so: impl FnMut() -> Result<bool>) -> Result<()> {
+/// Waits until the host has begun: the first worker, which is alone, has the job then.
+fn await_begin(path: &Path) -> Result<()> {
     let asked = Instant::now();
-    while !so()? {
+    while !path.exists() {
         ensure!(asked.elapsed() < PATIENCE, "the command was not started");
-        tokio::time::sleep(LOOK).await;
+        std::thread::park_timeout(LOOK);
     }
     Ok(())
 }
