@@ -8,13 +8,13 @@ use drs_backend::{Backend, BackendError, Delivery};
 use drs_hypervisor::Drivers;
 use drs_model::{Job, JobClass, JobId, SignedDuration};
 use drs_protocol::session::Pace;
-use drs_protocol::store::ClaimAnswer;
+use drs_protocol::store::{ClaimAnswer, JobMessage};
 use drs_runtime::{Shutdown, clock};
 use drs_vault::Vault;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::drive::{Drive, Means, met};
+use crate::drive::{Drive, Means, Meeting, met};
 use crate::occupancy::Occupancy;
 use crate::spool::Spool;
 use crate::telemetry::{self, Running};
@@ -183,29 +183,68 @@ impl Slot {
 
     /// Whether the store has forgotten the job of a message because it was over long ago: a claim would
     /// make it again.
-    async fn is_past(&self, delivery: &Delivery) -> Result<bool, BackendError> {
+    async fn is_past(&self, id: JobId) -> Result<bool, BackendError> {
         let backend = &self.means.backend;
-        let (Some(history), id) = (&backend.history, delivery.message.id) else { return Ok(false) };
+        let Some(history) = &backend.history else { return Ok(false) };
         Ok(backend.store.get(id).await?.is_none() && history.find(id).await?.is_some())
+    }
+
+    /// Whether the job of a message is past, and what came of looking for its hosts.
+    async fn look_up(&self, message: &JobMessage) -> Result<(bool, Meeting), BackendError> {
+        let met = met(&self.means, &message.spec);
+        tokio::try_join!(self.is_past(message.id), met)
+    }
+
+    /// Claims the job of a message; `None` when it is past.
+    async fn claim(
+        &self,
+        message: &JobMessage,
+    ) -> Result<Option<(Meeting, ClaimAnswer)>, BackendError> {
+        let (is_past, met) = self.look_up(message).await?;
+        if is_past {
+            return Ok(None);
+        }
+        let span = telemetry::claim_span(message, &self.config.name);
+        crate::crash::at("claim/before");
+        let store = &self.means.backend.store;
+        let claim = store.claim(clock::now(), message, &self.config.name, self.config.lease);
+        let claim = claim.instrument(span).await?;
+        crate::crash::at("claim/after");
+        Ok(Some((met, claim)))
+    }
+
+    /// Waits until store and catalogue answer again. A worker that cannot claim keeps no message from those
+    /// that can.
+    async fn until_known(&self, message: &JobMessage) {
+        let answer = async {
+            loop {
+                tokio::time::sleep(TROUBLE_PAUSE).await;
+                if self.look_up(message).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = self.shutdown.draining() => {}
+            () = answer => {}
+        }
     }
 
     /// Claims the job of a message and drives it, or says goodbye to the message. While the catalogue does
     /// not answer nothing is claimed: a job that nobody can look up would spend its attempts on that.
     async fn take(&self, delivery: Delivery) -> Result<(), BackendError> {
         let backend = &self.means.backend;
-        let met = met(&self.means, &delivery.message.spec);
-        let (is_past, met) = tokio::try_join!(self.is_past(&delivery), met)?;
-        if is_past {
-            return backend.dispatch.ack(delivery).await;
-        }
-        let span = telemetry::claim_span(&delivery.message, &self.config.name);
-        crate::crash::at("claim/before");
-        let claim = backend
-            .store
-            .claim(clock::now(), &delivery.message, &self.config.name, self.config.lease)
-            .instrument(span)
-            .await?;
-        crate::crash::at("claim/after");
+        let (met, claim) = match self.claim(&delivery.message).await {
+            Ok(Some(found)) => found,
+            Ok(None) => return backend.dispatch.ack(delivery).await,
+            Err(error) => {
+                tracing::warn!(%error, "cannot claim jobs now: they are left to other workers");
+                let message = delivery.message.clone();
+                backend.dispatch.give_back(delivery).await?;
+                self.until_known(&message).await;
+                return Ok(());
+            }
+        };
         match claim {
             ClaimAnswer::Claimed(job) => {
                 if matches!(self.config.until, Until::OneJob(_)) {

@@ -164,6 +164,12 @@ impl Dispatch for AmqpDispatch {
             }
         }
     }
+
+    async fn give_back(&self, delivery: Delivery) -> Result<(), BackendError> {
+        // It goes back as it is dropped.
+        drop(self.shared.hands.release(delivery.tag));
+        Ok(())
+    }
 }
 
 /// A request for a message. Dropped, it is over.

@@ -87,6 +87,17 @@ impl Dispatch for SqliteBackend {
             })
             .await
     }
+
+    async fn give_back(&self, delivery: Delivery) -> Result<(), BackendError> {
+        self.database
+            .write(Durability::Relaxed, move |connection| {
+                connection.prepare_cached(TAKE)?.execute(params![delivery.tag.cast_signed(), 0])?;
+                Ok(())
+            })
+            .await?;
+        self.published.notify_waiters();
+        Ok(())
+    }
 }
 
 impl SqliteBackend {

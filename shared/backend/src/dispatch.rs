@@ -44,4 +44,10 @@ pub trait Dispatch: Send + Sync {
     /// # Errors
     /// The adapter failed; the message may come again.
     async fn ack(&self, delivery: Delivery) -> Result<(), BackendError>;
+
+    /// The worker cannot deal with the message: others may take it now.
+    ///
+    /// # Errors
+    /// The adapter failed; the message comes again after its time-out.
+    async fn give_back(&self, delivery: Delivery) -> Result<(), BackendError>;
 }

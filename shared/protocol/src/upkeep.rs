@@ -28,7 +28,7 @@ impl Default for UpkeepPace {
             reap_every: SignedDuration::from_secs(5),
             reap_pause: SignedDuration::from_secs(25),
             sweep_every: SignedDuration::from_secs(5),
-            stale: SignedDuration::from_mins(2),
+            stale: SignedDuration::from_secs(30),
             batch: 200,
         }
     }

@@ -20,6 +20,7 @@ checks![
     within_a_class_the_oldest_comes_first,
     a_message_published_twice_is_gone_when_all_deliveries_are_acknowledged,
     a_message_published_again_while_it_is_taken_comes_again,
+    a_message_that_is_given_back_comes_again_at_once,
     a_waiting_worker_is_woken_by_a_publication,
     many_workers_share_many_messages_and_miss_none,
 ];
@@ -124,6 +125,17 @@ async fn a_message_published_again_while_it_is_taken_comes_again(backend: Backen
     let woken = must_come(&backend, &ALL).await?;
     same("message", &woken.message, &sent)?;
     backend.dispatch.ack(woken).await?;
+    nothing_left(&backend).await
+}
+
+async fn a_message_that_is_given_back_comes_again_at_once(backend: Backend) -> Verdict {
+    let sent = message("a", JobClass::Normal, 1)?;
+    publish(&backend, std::slice::from_ref(&sent)).await?;
+    let given_back = must_come(&backend, &ALL).await?;
+    backend.dispatch.give_back(given_back).await?;
+    let again = must_come(&backend, &ALL).await?;
+    same("message", &again.message, &sent)?;
+    backend.dispatch.ack(again).await?;
     nothing_left(&backend).await
 }
 
