@@ -1,5 +1,7 @@
 //! What a server must be set to so that it keeps what it has answered, and whether it is.
 
+use std::sync::Arc;
+
 use drs_backend::BackendError;
 use redis::FromRedisValue;
 
@@ -25,7 +27,7 @@ const WANTED: [(&str, &str, &str); 3] = [
 ];
 
 /// One line for each setting that is not as it must be, or cannot be asked for.
-pub(crate) async fn warnings(link: &Link) -> Vec<String> {
+pub(crate) async fn warnings(link: &Arc<Link>) -> Vec<String> {
     let mut warnings = Vec::new();
     for (setting, wanted, cost) in WANTED {
         match current(link, setting).await {
@@ -45,7 +47,7 @@ pub(crate) async fn warnings(link: &Link) -> Vec<String> {
     warnings
 }
 
-async fn current(link: &Link, setting: &str) -> Result<Option<String>, BackendError> {
+async fn current(link: &Arc<Link>, setting: &str) -> Result<Option<String>, BackendError> {
     let answer = link.command(&["CONFIG", "GET", setting]).await?;
     let pairs = Vec::<(String, String)>::from_redis_value(answer).unwrap_or_default();
     Ok(pairs.into_iter().find(|(name, _)| name == setting).map(|(_, value)| value))

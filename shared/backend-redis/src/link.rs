@@ -1,8 +1,8 @@
 //! The connection: one, shared by all calls, opened again when it is lost.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use drs_backend::BackendError;
@@ -13,7 +13,6 @@ use redis::{
     PushKind, RedisConnectionInfo, RedisError, RedisResult, ScriptInvocation, TlsCertificates,
     Value, cmd,
 };
-use tokio::sync::RwLock;
 use tokio::time::Instant;
 
 use crate::RedisConfig;
@@ -35,7 +34,9 @@ pub(crate) struct Link {
     address: Address,
     login: RedisConnectionInfo,
     certificates: Option<TlsCertificates>,
-    state: RwLock<State>,
+    state: Mutex<State>,
+    /// Held by the task that opens a connection.
+    opening: tokio::sync::Mutex<()>,
     what: Arc<str>,
 }
 
@@ -84,7 +85,14 @@ impl Link {
             None => Some(TlsCertificates { client_tls: None, root_cert: None }),
             Some(path) => Some(authorities(path, &what)?),
         };
-        Ok(Self { address, login, certificates, state: RwLock::new(State::New), what })
+        Ok(Self {
+            address,
+            login,
+            certificates,
+            state: Mutex::new(State::New),
+            opening: tokio::sync::Mutex::default(),
+            what,
+        })
     }
 
     /// The server as errors name it.
@@ -93,14 +101,17 @@ impl Link {
     }
 
     /// Calls a script; the server is given its text when it does not know it.
-    pub(crate) async fn run(&self, script: &ScriptInvocation<'_>) -> Result<Answer, BackendError> {
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<Answer, BackendError> {
         let mut live = self.live().await.map_err(|failure| failure.told(&self.what))?;
         let answer = script.invoke_async(&mut live.connection).await;
         Answer::new(self.judged(&live, answer)?, self.what.clone())
     }
 
     /// Sends a command.
-    pub(crate) async fn command(&self, words: &[&str]) -> Result<Value, BackendError> {
+    pub(crate) async fn command(self: &Arc<Self>, words: &[&str]) -> Result<Value, BackendError> {
         let mut live = self.live().await.map_err(|failure| failure.told(&self.what))?;
         let mut command = redis::Cmd::new();
         let answer = command.arg(words).query_async(&mut live.connection).await;
@@ -116,35 +127,53 @@ impl Link {
         })
     }
 
-    /// The connection; the first call that finds it lost opens the next, and others wait for that.
-    async fn live(&self) -> Result<Live, Failure> {
-        if let State::Up(live) = &*self.state.read().await
-            && live.works()
-        {
-            return Ok(live.clone());
+    /// The connection; the first call that finds it lost opens the next, and others wait for that. It is
+    /// opened by a task of its own: a caller that is not polled for a while keeps nobody waiting.
+    async fn live(self: &Arc<Self>) -> Result<Live, Failure> {
+        if let Some(known) = self.known() {
+            return known;
         }
-        let mut state = self.state.write().await;
-        let pause = match &*state {
-            State::Up(live) if live.works() => return Ok(live.clone()),
-            State::Down { since, until, .. } if Instant::now() < *until => {
-                return Err(since.clone());
-            }
-            State::Down { pause, .. } => (*pause * 2).min(LAST_PAUSE),
-            State::Up(_) | State::New => FIRST_PAUSE,
-        };
-        match self.open().await {
+        let link = Arc::clone(self);
+        let opened = tokio::spawn(async move { link.opened().await });
+        opened.await.unwrap_or_else(|_| Err(Failure::NotYet("the process ends".to_owned())))
+    }
+
+    /// The connection that works, or why there is none, unless it is time to open another.
+    fn known(&self) -> Option<Result<Live, Failure>> {
+        match &*self.state() {
+            State::Up(live) if live.works() => Some(Ok(live.clone())),
+            State::Down { since, until, .. } if Instant::now() < *until => Some(Err(since.clone())),
+            State::Up(_) | State::Down { .. } | State::New => None,
+        }
+    }
+
+    async fn opened(&self) -> Result<Live, Failure> {
+        let _alone = self.opening.lock().await;
+        if let Some(known) = self.known() {
+            return known;
+        }
+        let opened = self.open().await;
+        let mut state = self.state();
+        *state = match &opened {
             Ok(live) => {
                 if let State::Down { .. } = *state {
                     tracing::info!(server = %self.what, "Redis is there again");
                 }
-                *state = State::Up(live.clone());
-                Ok(live)
+                State::Up(live.clone())
             }
             Err(since) => {
-                *state = State::Down { since: since.clone(), pause, until: Instant::now() + pause };
-                Err(since)
+                let pause = match *state {
+                    State::Down { pause, .. } => (pause * 2).min(LAST_PAUSE),
+                    State::Up(_) | State::New => FIRST_PAUSE,
+                };
+                State::Down { since: since.clone(), pause, until: Instant::now() + pause }
             }
-        }
+        };
+        opened
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn open(&self) -> Result<Live, Failure> {

@@ -1,8 +1,10 @@
 //! What a server may lose, and how the store goes on.
 
+use std::time::Duration;
+
 use drs_backend::{Events, JobStore, NewLine};
-use drs_backend_redis::{Clock, RedisStore};
-use drs_lab_servers::Redis;
+use drs_backend_redis::{Clock, RedisConfig, RedisStore};
+use drs_lab_servers::{Proxy, Redis};
 use drs_model::{FencingToken, LogLevel, Phase, Progress};
 use drs_protocol::store::{
     BeatAnswer, ClaimAnswer, Driving, Outcome, ReassertAnswer, RefenceAnswer,
@@ -55,6 +57,26 @@ async fn a_server_that_falls_silent_is_given_up_and_found_again() {
     redis.thaw();
     let kept = until("the server answers again", || store.get(job.id)).await;
     assert_eq!(kept, Some(job));
+}
+
+/// A worker has several calls under way in one task, and looks at one of them at a time.
+#[tokio::test]
+async fn a_call_that_nobody_looks_at_keeps_no_other_one_from_a_server_that_is_there_again() {
+    let redis = Redis::start();
+    let line = Proxy::to(redis.port());
+    let url = format!("redis://127.0.0.1:{}", line.port());
+    let config = RedisConfig { prefix: redis.fresh_prefix(), ..RedisConfig::new(url) };
+    let store = RedisStore::connect(&config, Clock::Caller).await.expect("a store");
+    let job = claimed(&store, at(1), &backup("a", "dc/web")).await;
+    line.cut();
+    store.get(job.id).await.expect_err("no answer");
+    let mut laid_aside = store.get(job.id);
+    let looked = tokio::time::timeout(Duration::from_millis(100), &mut laid_aside).await;
+    assert!(looked.is_err(), "it opens a connection");
+    line.heal();
+    let kept = until("the server answers again", || store.get(job.id)).await;
+    assert_eq!(kept, Some(job));
+    drop(laid_aside);
 }
 
 #[tokio::test]
