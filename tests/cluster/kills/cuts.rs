@@ -80,6 +80,11 @@ fn cut_off(line: impl Fn(&Network) -> &Proxy, taken_over: bool) {
 }
 
 #[test]
+fn a_worker_cut_off_from_redis_loses_its_job_to_another_and_does_no_harm() {
+    cut_off(|network| &network.redis, true);
+}
+
+#[test]
 fn a_worker_cut_off_from_rabbitmq_keeps_its_job() {
     cut_off(|network| &network.amqp, false);
 }
