@@ -53,6 +53,8 @@ impl<S: tracing::Subscriber> Layer<S> for Heard {
 async fn a_span_tells_the_program_and_how_it_ended_and_no_argument() {
     let (sshd, heard) = (Sshd::start(), Heard::default());
     let subscriber = tracing_subscriber::registry().with(heard.clone());
+    // While there is but one, what another test meets first is held to be of no interest to anybody.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let work = async {
         let remote = sshd.remote();
         let argv = Argv::new("/bin/sh").args(["-c", "printf 12345; exit 3", "hush"]);
