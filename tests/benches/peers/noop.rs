@@ -21,8 +21,8 @@ use crate::process::Process;
 use crate::redis::Counter;
 use crate::table::{Row, median};
 
-/// Jobs that our workers have under way at one time, each.
-const SLOTS: usize = 32;
+/// Jobs that our workers have under way at one time, each: such a job is nothing but waiting for servers.
+const SLOTS: usize = 96;
 const WORKERS: usize = 2;
 const LOOK: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(300);

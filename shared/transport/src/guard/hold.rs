@@ -62,7 +62,10 @@ async fn give_back(
 ) -> bool {
     let exchange = async {
         writer.write_all(b"release\n").await.ok()?;
-        answer::read_line(reader).await.ok()
+        let answer = answer::read_line(reader).await.ok()?;
+        // Its connection can carry another stream when this one has come to its end.
+        tokio::io::copy(reader, &mut tokio::io::sink()).await.ok()?;
+        Some(answer)
     };
     let answer = timeout(RELEASE_LIMIT, exchange).await;
     matches!(answer, Ok(Some(line)) if line == "RELEASED")
