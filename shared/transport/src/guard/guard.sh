@@ -23,20 +23,23 @@ load='guard=$1; shift; eval "$guard"'
 say() { printf '\ndrs-guard: %s\n' "$*"; }
 answer() { say "$@"; exit 0; }
 fail() { say FAIL "$@"; exit 70; }
+# A program that is started takes as long as everything else here: none for what is there already.
+folder() { [ -d "$1" ] || mkdir -p "$1"; }
 
 state=${DRS_STATE_DIR:-/var/lib/drs-guard}
-if ! { mkdir -p "$state" && [ -w "$state" ]; } 2>/dev/null; then
+if ! { folder "$state" && [ -w "$state" ]; } 2>/dev/null; then
     state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs-guard
 fi
 dir=$state/vm/$vm
-this_boot=$(cat /proc/sys/kernel/random/boot_id)
+read -r this_boot </proc/sys/kernel/random/boot_id
 
 # ---- records: a reader sees the old text or the new one, also after a power cut
 
-swap() { printf '%s\n' "$2" >"$1.$$" && mv -f "$1.$$" "$1"; }
 swap_synced() {
     printf '%s\n' "$2" >"$1.$$" && sync "$1.$$" && mv -f "$1.$$" "$1" && sync "${1%/*}"
 }
+# A line of less than a sector over the beginning of a record: what is left behind it nobody reads.
+overwrite_synced() { printf '%s\n' "$2" 1<>"$1" && sync "$1"; }
 put() { somehow swap_synced "$@" || fail "cannot write $1 (is its disk full?)"; }
 # Writes a record, if need be with the space of the reserve: what filled the disk can only be ended
 # with records, and frees space when it ends.
@@ -74,7 +77,7 @@ cut_journal() {
 # ---- the gate and the fence
 
 gate() {
-    mkdir -p "$dir" "$state/journal" || fail "cannot write $state"
+    folder "$dir" && folder "$state/journal" || fail "cannot write $state"
     command -v flock >/dev/null && command -v setsid >/dev/null ||
         fail "flock(1) or setsid(1) is missing on this host"
     exec 8>>"$dir/gate" && flock "$@" 8
@@ -93,7 +96,11 @@ admit_unless_taken() {
     holder
     [ "${h_job:-$job}" = "$job" ] || flock -n -s "$dir/lock" true || answer BUSY "$h_job"
 }
-raise() { [ "$fence" -eq "$seen" ] || put "$dir/fence" "$fence $job"; }
+raise() {
+    [ "$fence" -ne "$seen" ] || return 0
+    [ "$seen" -gt 0 ] && overwrite_synced "$dir/fence" "$fence $job" 2>/dev/null ||
+        put "$dir/fence" "$fence $job"
+}
 
 # For a claim that may work beside itself: the gate stays shared, so that no newer claim gets in.
 # The first sight of a token needs the gate alone. Changing a lock is not atomic: look again.
@@ -141,7 +148,7 @@ settle() {
     holder
     if [ -n "$h_job" ] && [ -z "$h_ended" ]; then
         journal "$h_job" "$h_step" "$h_fence" end
-        somehow swap "$dir/holder" "$h_job $h_fence $h_step $h_pid ended"
+        somehow tell_holder ' ended'
     fi
     for served in "$dir"/serve.*; do
         [ -f "$served" ] || continue
@@ -154,14 +161,17 @@ settle() {
     done
     cut_journal
 }
+# With the gate in hand, when nobody reads: the record is a line that is not over before its owner is.
 begin() {
     journal "$job" "$step" "$fence" begin
-    somehow swap "$dir/holder" "$job $fence $step $$" || fail "cannot write $dir/holder"
+    somehow new_holder "$job $fence $step $$" || fail "cannot write $dir/holder"
 }
 ended() {
     journal "$job" "$step" "$fence" end
-    somehow swap "$dir/holder" "$job $fence $step $$ ended"
+    somehow tell_holder ' ended'
 }
+new_holder() { printf '%s' "$1" >"$dir/holder"; }
+tell_holder() { printf '%s\n' "$1" >>"$dir/holder"; }
 
 # Waits for one line of the worker (descriptor 3), at most $silence seconds: 0 when it came,
 # $released when it was "release", anything else when the worker is gone. To be called with "$@": a
@@ -245,7 +255,7 @@ start() {
     tell_end
     settle
     raise
-    mkdir -p "$record" || fail "cannot write $record"
+    folder "$record" || fail "cannot write $record"
     if [ -f "$record/exit" ]; then rm -f "$record/log" "$record/exit"; fi
     put "$record/boot" "$this_boot"
     # Returns when the runner has told its process id and closed the pipe.
@@ -301,7 +311,7 @@ cancel() {
     gate
     admit_unless_taken
     raise
-    mkdir -p "$record" || fail "cannot write $record"
+    folder "$record" || fail "cannot write $record"
     put "$record/exit" "cancelled $fence"
     exec 9>>"$dir/lock"
     holder

@@ -9,7 +9,7 @@ use drs_model::GuardAnswer;
 use drs_model::guard::GuardExit;
 use drs_transport::HostGuard;
 
-use crate::guard::{Host, grip, sh};
+use crate::guard::{Host, grip, grip_of, sh};
 use crate::sshd::{eventually, local, must};
 
 /// Tells the inner run that it is one.
@@ -58,23 +58,25 @@ async fn meet_a_full_disk() {
     drop(host.hold(&grip("b", 3), None).await.expect("the VM is free"));
     eventually("the VM is free", async || holder(&host).ends_with(" ended\n")).await;
     fill(&host);
-    let before = fs::metadata(host.path("state/reserve")).expect("a reserve").ino();
-    let third = host.hold(&grip("c", 4), None).await.expect("there is the reserve");
+    let third = host.hold(&grip("c", 4), None).await.expect("its records have their place");
     assert!(holder(&host).starts_with(&grip("c", 4).job.to_string()));
     let fence = fs::read_to_string(host.path("state/vm/web1/fence")).expect("a fence");
     assert!(fence.starts_with("4 "), "{fence}");
-    let after = fs::metadata(host.path("state/reserve")).expect("a reserve").ino();
-    assert_ne!(before, after, "it was given up; the records took nothing of it for good");
     third.release().await.expect("given back");
 
-    // So is a command cancelled. With the reserve used up, the host says what is wrong.
+    // What has no place yet takes the one of the reserve: the end of a command that was never there.
+    assert_eq!(reserve_bytes(&host), RESERVE_BYTES);
     let answer = host.guard.cancel(&grip("d", 5), "step").await.expect("an answer");
     assert_eq!(answer, GuardAnswer::Exit(GuardExit::Cancelled));
+    assert_eq!(reserve_bytes(&host), 0, "it was given up");
+
+    // With the reserve used up, the host says what is wrong.
     fill(&host);
-    let refused = host.guard.hold(&grip("e", 6), None).await.err().expect("no space");
+    let new = grip_of("web2", "e", 6);
+    let refused = host.guard.hold(&new, None).await.err().expect("no space");
     assert!(refused.to_string().contains("is its disk full?"), "{refused}");
     fs::remove_file(&scratch).expect("removed");
-    let fourth = host.hold(&grip("e", 6), None).await.expect("the VM is free");
+    let fourth = host.hold(&new, None).await.expect("the VM is free");
     assert_eq!(reserve_bytes(&host), RESERVE_BYTES, "it is laid in again");
     fourth.release().await.expect("given back");
 }
