@@ -48,7 +48,11 @@ async fn perform(backend: &Backend, action: Action) -> Option<Event> {
             })))
         }
         Action::Publish(job) => {
-            backend.publish(&job).await;
+            if backend.publish(&job).await
+                && let Err(error) = backend.store.published(clock::now(), job.id).await
+            {
+                tracing::debug!(job = %job.id, %error, "its publication was not noted");
+            }
             None
         }
     }

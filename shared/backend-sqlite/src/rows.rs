@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use drs_model::{FencingToken, Job, JobClass, JobId, JobState, Resource, Timestamp};
-use drs_protocol::store::{Rows, Term};
+use drs_protocol::store::{Rows, Term, unclaimed_since};
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use crate::failure::Failure;
@@ -32,6 +32,7 @@ pub(crate) const LAPSED: &str =
     "SELECT id FROM job WHERE lease_until <= ?1 ORDER BY class, created_at, id LIMIT ?2";
 pub(crate) const LEASED: &str =
     "SELECT id FROM job WHERE lease_worker = ?1 ORDER BY class, created_at, id";
+/// In `published_at` stands since when the message counts as unclaimed.
 pub(crate) const OWED: &str = "\
     SELECT id FROM job WHERE due <= ?1 AND published_at <= ?2 \
     ORDER BY class, created_at, id LIMIT ?3";
@@ -84,7 +85,7 @@ impl Rows for SqlRows<'_> {
             job.spec.host().map(ToString::to_string),
             job.state.phase().as_str(),
             due,
-            job.published_at.map_or(i64::MIN, nanoseconds),
+            unclaimed_since(job).map_or(i64::MIN, nanoseconds),
             lease.map(|lease| lease.worker.as_str()),
             lease.map(|lease| nanoseconds(lease.until)),
             parked_on,

@@ -29,7 +29,7 @@ impl DeadLetter {
 }
 
 /// Messages that no worker could understand, or that were delivered too often. They stay until they are
-/// replayed or the adapter's limit drops the oldest (stated there).
+/// replayed or removed, or the adapter's limit drops the oldest (stated there).
 #[async_trait]
 pub trait DeadLetters: Send + Sync {
     /// The oldest ones.
@@ -44,4 +44,10 @@ pub trait DeadLetters: Send + Sync {
     /// [`BackendError::NotFound`]; [`BackendError::Damaged`] when it cannot be understood, it stays then;
     /// or the adapter failed.
     async fn replay(&self, id: &str) -> Result<JobId, BackendError>;
+
+    /// Removes one for good.
+    ///
+    /// # Errors
+    /// [`BackendError::NotFound`], or the adapter failed.
+    async fn remove(&self, id: &str) -> Result<(), BackendError>;
 }

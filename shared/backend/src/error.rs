@@ -105,11 +105,17 @@ impl BackendError {
                 text,
                 "Use the version of drs that wrote it, or a newer one; nothing was changed.",
             ),
-            Self::Damaged { .. } => Fault::permanent(
-                FaultCode::StoreFailed,
-                text,
-                "Restore the data directory from a copy; the recovery points in the vault are not touched by this.",
-            ),
+            Self::Damaged { what, .. } => {
+                let remedy = match what.split(' ').next() {
+                    Some("dead") => {
+                        "Replay it with the version of drs that wrote it, or remove it with `drs dead drop`."
+                    }
+                    _ => {
+                        "Restore the data directory, or the data of the server, from a copy; the recovery points in the vault are not touched by this."
+                    }
+                };
+                Fault::permanent(FaultCode::StoreFailed, text, remedy)
+            }
             Self::Illegal(_) => Fault::internal(text),
         }
     }

@@ -46,7 +46,8 @@ impl Backend {
     }
 
     /// Jobs, newest first, those of history among them: the first page. A cursor (`before`) belongs to
-    /// one of the two, whose port pages through it.
+    /// one of the two, whose port pages through it. While history cannot be reached its jobs are left out, and
+    /// that is logged.
     ///
     /// # Errors
     /// An adapter failed.
@@ -55,7 +56,13 @@ impl Backend {
         if let Some(history) = &self.history {
             // What is in both stands in the store as it is now.
             let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
-            let past = history.past(filter).await?;
+            let past = match history.past(filter).await {
+                Err(error @ BackendError::Unavailable { .. }) => {
+                    tracing::warn!("jobs of the past are left out: {error}");
+                    Vec::new()
+                }
+                past => past?,
+            };
             jobs.extend(past.into_iter().filter(|job| !known.contains(&job.id)));
             jobs.sort_by_key(|job| Reverse((job.created_at, job.id)));
             jobs.truncate(filter.limit.min(JobFilter::LIMIT_MAX));
@@ -78,11 +85,15 @@ impl Backend {
         self.catalog.remove_host(name).await
     }
 
-    /// Publishes a job's message. What cannot be published now, the sweeper publishes later.
-    pub async fn publish(&self, job: &Job) {
-        if let Err(error) = self.dispatch.publish(&job.into()).await {
-            tracing::warn!(job = %job.id, %error, "not published, the sweeper will");
-        }
+    /// Publishes a job's message; says whether it is with the broker. What cannot be published now, the
+    /// sweeper publishes later.
+    pub async fn publish(&self, job: &Job) -> bool {
+        let published = self.dispatch.publish(&job.into()).await;
+        published
+            .inspect_err(|error| {
+                tracing::warn!(job = %job.id, %error, "not published, the sweeper will");
+            })
+            .is_ok()
     }
 
     /// Tells other programs what happened to a job, if anybody listens. What cannot be told is lost.

@@ -28,7 +28,7 @@ pub use drive::{
 pub use lead::{LeadAnswer, Term, lead, resign};
 pub use ledger::Ledger;
 pub use outbox::{prune, recorded, settled};
-pub use upkeep::{bury, published, reap, sweep};
+pub use upkeep::{bury, published, reap, sweep, unclaimed_since};
 
 use drs_model::{
     FencingToken, IllegalTransition, Job, JobClass, JobId, JobSpec, JobState, Lane, Need, Resource,
@@ -120,8 +120,8 @@ pub trait Rows {
     /// Jobs that a worker has a lease on.
     fn leased_by(&mut self, worker: &str) -> Result<Vec<JobId>, Self::Error>;
 
-    /// Jobs that may be claimed at `now` and whose message was published never or before `stale`,
-    /// the best first, at most `limit`.
+    /// Jobs that may be claimed at `now` and whose message was published never or is
+    /// [unclaimed](unclaimed_since) since `stale` or longer, the best first, at most `limit`.
     fn owed(
         &mut self,
         now: Timestamp,

@@ -16,7 +16,8 @@ pub struct UpkeepPace {
     pub reap_pause: SignedDuration,
     /// Time between two looks of the sweeper.
     pub sweep_every: SignedDuration,
-    /// A message not claimed for this long is published again.
+    /// A message not claimed for this long is published again, and then after twice as long each time (see
+    /// [`crate::store::unclaimed_since`]).
     pub stale: SignedDuration,
     /// Most jobs per look; a full look is followed by another at once.
     pub batch: usize,
@@ -54,7 +55,7 @@ pub enum Action {
     Reap(usize),
     /// Call `sweep` with this age and limit.
     Sweep(SignedDuration, usize),
-    /// Publish the job's message.
+    /// Publish the job's message, and call `published` when the broker has it.
     Publish(Box<Job>),
 }
 

@@ -11,6 +11,8 @@ local LEASED = { claimed = true, running = true, cancelling = true }
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 -- Most entries of an index that one call looks at.
 local WINDOW = 1000
+-- Seconds by which a job that waits is published later than the last time, at most.
+local REPEAT_MAX = 600
 
 local function later(time, seconds, nanoseconds)
   local s = tonumber(time:sub(1, 12)) + tonumber(seconds)
@@ -71,12 +73,23 @@ local function needs(job)
   return list
 end
 
+-- From when on it counts how long a message was not claimed: its publication, put off by the time for which
+-- the job had waited when the broker confirmed the latest one.
+local function unclaimed_since(job)
+  local seconds = tonumber(job.updated:sub(1, 12)) - tonumber(job.at:sub(1, 12))
+  local nanoseconds = tonumber(job.updated:sub(13)) - tonumber(job.at:sub(13))
+  if nanoseconds < 0 then seconds, nanoseconds = seconds - 1, nanoseconds + 1e9 end
+  if seconds < 0 then return job.published end
+  if seconds >= REPEAT_MAX then seconds, nanoseconds = REPEAT_MAX, 0 end
+  return later(job.published, seconds, nanoseconds)
+end
+
 -- The indexes that a record stands in because of its state, with its entry in each.
 local function places(job)
   local id = id_of_order(job.order)
   local at = { ['phase:' .. job.phase] = job.order:sub(3) }
   if DUE[job.phase] then
-    if job.published then at.sent = job.published .. ':' .. job.order
+    if job.published then at.sent = unclaimed_since(job) .. ':' .. job.order
     else at.unsent = job.at .. ':' .. job.order end
   elseif job.phase == 'parked' then
     at['wait:' .. job.resource] = job.order
@@ -220,9 +233,9 @@ local function best_due(list, limit)
   return jobs
 end
 
--- A fresh record that may be claimed from its submission on: the submitter's clock, which the order of jobs
--- goes by, may be ahead of this server's.
+-- A fresh record that may be claimed from its submission on waits from now on: the submitter's clock, which
+-- the order of jobs goes by, may be ahead of this server's or behind it.
 local function by_our_clock(job)
-  if job.at and job.at > NOW and job.at == string.sub(job.order, 3, 23) then job.at = NOW end
+  if job.at == string.sub(job.order, 3, 23) then job.at, job.updated = NOW, NOW end
   return job
 end

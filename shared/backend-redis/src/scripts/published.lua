@@ -1,3 +1,3 @@
 -- 2: id.
 local job = load(ARGV[2])
-if job and not LEASED[job.phase] and not TERMINAL[job.phase] then change(job, { published = NOW }) end
+if job and job.phase == 'queued' then change(job, { published = NOW, updated = NOW }) end

@@ -5,8 +5,8 @@ use drs_model::{
     Timestamp,
 };
 use drs_protocol::store::{
-    BeatAnswer, ClaimAnswer, CreateAnswer, Driving, Outcome, ReassertAnswer, RefenceAnswer,
-    SettleAnswer,
+    BeatAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, Outcome, ReassertAnswer,
+    RefenceAnswer, SettleAnswer,
 };
 use tokio::task::JoinSet;
 
@@ -21,6 +21,8 @@ checks![
     sixteen_jobs_of_one_vm_claimed_at_once_run_one_at_a_time,
     a_store_that_knows_nothing_says_so,
     a_job_is_brought_back_from_its_message_and_from_its_worker,
+    a_message_that_nobody_claims_is_published_again_after_twice_as_long_each_time,
+    a_message_that_never_reached_the_broker_is_published_again_after_the_same_time,
     jobs_are_listed_newest_first_in_pages,
     a_list_is_narrowed_to_phases_to_a_vm_and_to_a_host,
     an_unknown_cursor_gives_an_empty_page,
@@ -164,6 +166,60 @@ async fn a_job_is_brought_back_from_its_message_and_from_its_worker(backend: Bac
     same("beat", &beat, &BeatAnswer::Kept { cancel: false })?;
     let next = claimed(&backend, at(4), &backup("c", "dr/web", 1)?, "w").await?;
     holds("no token is given twice", next.fence > known.fence)
+}
+
+/// How long a message is not claimed before it is published again the first time.
+const STALE: SignedDuration = SignedDuration::from_secs(30);
+
+/// Waits for `pause` after `last`: nothing is to be published before, the job then. Returns that time.
+async fn swept_after(
+    backend: &Backend,
+    job: JobId,
+    last: Timestamp,
+    pause: i64,
+) -> Result<Timestamp, Violation> {
+    let due = last + SignedDuration::from_secs(pause);
+    let early = backend.store.sweep(due - SignedDuration::from_nanos(1), STALE, 9).await?;
+    same(&format!("swept before {pause} s"), &early, &Vec::new())?;
+    let swept = backend.store.sweep(due, STALE, 9).await?;
+    let ids: Vec<JobId> = swept.iter().map(|job| job.id).collect();
+    same(&format!("swept after {pause} s"), &ids, &vec![job])?;
+    Ok(due)
+}
+
+async fn a_message_that_nobody_claims_is_published_again_after_twice_as_long_each_time(
+    backend: Backend,
+) -> Verdict {
+    let job = backup("a", "dc/web", 1)?;
+    created(&backend, std::slice::from_ref(&job)).await?;
+    let mut last = job.created_at;
+    backend.store.published(last, job.id).await?;
+    for pause in [30, 60, 120, 240, 480, 630, 630, 630] {
+        last = swept_after(&backend, job.id, last, pause).await?;
+        backend.store.published(last, job.id).await?;
+    }
+    let claim = claimed(&backend, last, &job, "w").await?;
+    let who = Driving { job: job.id, worker: "w", fence: claim.fence };
+    let how = HandOver { not_before: last, fault: None, keep: true, counts: false };
+    backend.store.hand_over(last, who, &how).await?;
+    // It waits anew, and is owed a message at once.
+    for pause in [0, 30, 60] {
+        last = swept_after(&backend, job.id, last, pause).await?;
+        backend.store.published(last, job.id).await?;
+    }
+    Ok(())
+}
+
+async fn a_message_that_never_reached_the_broker_is_published_again_after_the_same_time(
+    backend: Backend,
+) -> Verdict {
+    let job = backup("a", "dc/web", 1)?;
+    created(&backend, std::slice::from_ref(&job)).await?;
+    let mut last = job.created_at;
+    for pause in [0, 30, 30, 30, 30] {
+        last = swept_after(&backend, job.id, last, pause).await?;
+    }
+    Ok(())
 }
 
 async fn jobs_are_listed_newest_first_in_pages(backend: Backend) -> Verdict {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use drs_model::{FencingToken, IllegalTransition, Job, JobId, JobState, Resource, Timestamp};
 
-use super::{Rows, Term};
+use super::{Rows, Term, unclaimed_since};
 
 /// Jobs and what they hold, in memory. What every other store must answer like.
 #[derive(Debug, Clone, Default)]
@@ -99,7 +99,7 @@ impl Rows for Ledger {
     ) -> Result<Vec<JobId>, Self::Error> {
         let owed = |job: &Job| match &job.state {
             JobState::Queued { not_before: due } | JobState::RetryWait { until: due } => {
-                *due <= now && job.published_at.is_none_or(|at| at <= stale)
+                *due <= now && unclaimed_since(job).is_none_or(|since| since <= stale)
             }
             _ => false,
         };

@@ -132,6 +132,23 @@ fn a_retry_waits_for_its_time_and_is_swept_then() {
 }
 
 #[test]
+fn the_longer_a_job_waits_the_rarer_its_message_is_published_again() {
+    let mut ledger = Ledger::default();
+    let a = job("a", "dc/web", 0);
+    create(&mut ledger, &a).expect("created");
+    let mut copies = 0;
+    for second in (0..36_000).step_by(5) {
+        for job in sweep(&mut ledger, at(second), SignedDuration::from_secs(30), 10).expect("swept")
+        {
+            published(&mut ledger, at(second), job.id).expect("published");
+            copies += 1;
+        }
+    }
+    // At 0, 30, 90, 210, 450, 930 s, then every ten and a half minutes of ten hours.
+    assert_eq!(copies, 6 + (36_000 - 930) / 630);
+}
+
+#[test]
 fn cancel_is_immediate_before_the_first_step_and_a_request_after_it() {
     let mut ledger = Ledger::default();
     let (a, b) = (job("a", "dc/web", 1), job("b", "dc/db", 1));

@@ -4,14 +4,36 @@ use drs_model::{Job, JobEvent, JobId, JobState, SignedDuration, Timestamp};
 
 use super::{Rows, wake};
 
-/// Notes that a job's message was published.
+/// Longest time by which a job that waits is published later than the last time: a broker that lost its
+/// queues has every message again soon after that, and one that is full gets six copies an hour of each,
+/// not one every half a minute.
+const REPEAT_MAX: SignedDuration = SignedDuration::from_mins(10);
+
+/// From when on it counts how long a job's message was not claimed; `None` when it never was published.
+///
+/// That is its publication, put off by the time for which the job had waited when the broker confirmed the
+/// latest one, at most ten minutes. So the pause before a message is published again doubles while the job
+/// waits; but as long as none of its messages has reached the broker, it is the same each time.
+#[must_use]
+pub fn unclaimed_since(job: &Job) -> Option<Timestamp> {
+    let waited = match &job.state {
+        JobState::Queued { not_before: due } | JobState::RetryWait { until: due } => {
+            job.updated_at.duration_since(*due).clamp(SignedDuration::ZERO, REPEAT_MAX)
+        }
+        _ => SignedDuration::ZERO,
+    };
+    job.published_at.map(|at| at + waited)
+}
+
+/// Notes that the broker has a job's message. It changes nothing when the job waits for none.
 ///
 /// # Errors
 /// The adapter failed.
 pub fn published<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<(), R::Error> {
     let Some(mut job) = rows.job(id)? else { return Ok(()) };
-    if job.state.lease().is_none() && !job.state.is_terminal() {
+    if let JobState::Queued { .. } = job.state {
         job.published_at = Some(now);
+        job.updated_at = now;
         rows.put(&job)?;
     }
     Ok(())
@@ -54,9 +76,9 @@ pub fn bury<R: Rows>(rows: &mut R, now: Timestamp, worker: &str) -> Result<usize
     Ok(ids.len())
 }
 
-/// Finds jobs that wait for nothing but a message: never published, published longer than `stale`
-/// ago and not claimed, or parked on a resource that has a free place. Returns the jobs to publish,
-/// at most `limit` of the first two sorts.
+/// Finds jobs that wait for nothing but a message: never published, not claimed for longer than `stale`
+/// (see [`unclaimed_since`]), or parked on a resource that has a free place. Returns the jobs to publish,
+/// at most `limit` of the first two sorts; the caller tells [`published`] of each that the broker took.
 ///
 /// # Errors
 /// The adapter failed.

@@ -103,7 +103,9 @@ impl World<'_> {
                 Some(Event::Swept(jobs))
             }
             Action::Publish(job) => {
-                self.publish(&job);
+                if self.publish(&job) && self.store_up {
+                    self.ask(&Call::Published(job.id));
+                }
                 None
             }
         }
