@@ -93,40 +93,65 @@ impl DeadLetters for AmqpDispatch {
     }
 
     async fn replay(&self, id: &str) -> Result<JobId, BackendError> {
-        let session = self.session().await?;
-        let channel = session.consuming().await.map_err(|trouble| self.told(trouble))?;
-        let replayed = self.replay_from(&session, &channel, id).await;
-        let put_back = put_back(&session, &channel).await;
-        let job = replayed?;
-        put_back.map_err(|trouble| self.told(trouble))?;
-        Ok(job)
-    }
-}
-
-impl AmqpDispatch {
-    async fn replay_from(
-        &self,
-        session: &Session,
-        channel: &Channel,
-        id: &str,
-    ) -> Result<JobId, BackendError> {
-        for _ in 0..DEAD_MAX {
-            let got = get(session, channel).await.map_err(|trouble| self.told(trouble))?;
-            let Some(delivery) = got else { break };
-            if id_of(&delivery) != id {
-                continue;
-            }
+        self.with_one(id, async |session, delivery| {
             let damaged =
                 |reason| BackendError::Damaged { what: format!("dead letter {id}"), reason };
             let message: JobMessage = message::decode(&delivery.data, &delivery.properties)
                 .map_err(|unfit| damaged(unfit.0))?;
             self.post(session, &message).await?;
-            let acknowledged = delivery.acker.ack(BasicAckOptions::default());
-            session.ask("basic.ack", acknowledged).await.map_err(|trouble| self.told(trouble))?;
-            return Ok(message.id);
-        }
-        Err(BackendError::NotFound(format!("dead letter {id}")))
+            Ok(message.id)
+        })
+        .await
     }
+
+    async fn remove(&self, id: &str) -> Result<(), BackendError> {
+        self.with_one(id, async |_, _| Ok(())).await
+    }
+}
+
+impl AmqpDispatch {
+    /// Does something about one of them, and then takes it away.
+    async fn with_one<T>(
+        &self,
+        id: &str,
+        act: impl AsyncFnOnce(&Session, &Delivery) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let session = self.session().await?;
+        let channel = session.consuming().await.map_err(|trouble| self.told(trouble))?;
+        let acted = match find(&session, &channel, id).await {
+            Ok(Some(delivery)) => self.settle(&session, &delivery, act).await,
+            Ok(None) => Err(BackendError::NotFound(format!("dead letter {id}"))),
+            Err(trouble) => Err(self.told(trouble)),
+        };
+        let put_back = put_back(&session, &channel).await;
+        let answer = acted?;
+        put_back.map_err(|trouble| self.told(trouble))?;
+        Ok(answer)
+    }
+
+    async fn settle<T>(
+        &self,
+        session: &Session,
+        delivery: &Delivery,
+        act: impl AsyncFnOnce(&Session, &Delivery) -> Result<T, BackendError>,
+    ) -> Result<T, BackendError> {
+        let answer = act(session, delivery).await?;
+        let acknowledged = delivery.acker.ack(BasicAckOptions::default());
+        session.ask("basic.ack", acknowledged).await.map_err(|trouble| self.told(trouble))?;
+        Ok(answer)
+    }
+}
+
+/// The one of that id, in hand.
+async fn find(session: &Session, channel: &Channel, id: &str) -> Result<Option<Delivery>, Trouble> {
+    for _ in 0..DEAD_MAX {
+        match get(session, channel).await? {
+            Some(delivery) if id_of(&delivery) == id => return Ok(Some(delivery)),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(None)
 }
 
 async fn get(session: &Session, channel: &Channel) -> Result<Option<Delivery>, Trouble> {
