@@ -13,6 +13,8 @@
 //! - A message that a worker has is handed out again when its process is gone (at once), gives no sign of
 //!   life (after two to three heartbeats), or has not acknowledged it in 60 s. Workers acknowledge as soon
 //!   as the host has the job, within seconds.
+//! - Nothing connects before it is asked for something. The first call is told why there is no connection;
+//!   from then on one is sought until there is one.
 //! - Trouble of any sort ends both connections; new ones are made with growing pauses (0.1 to 5 s), told once
 //!   when they are lost and once when they are back. Meanwhile publishing fails within seconds and
 //!   [`drs_backend::Dispatch::next`] gives nothing.
@@ -74,21 +76,46 @@ struct Shared {
 }
 
 impl AmqpDispatch {
-    /// Logs in, and makes queues and exchanges that are not there. Must be called within a tokio runtime.
+    /// RabbitMQ, which is logged in to when it is first asked for something; until then nothing is sent. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
-    /// [`BackendError::Refused`] for an address, a user, a virtual host, rights or certificates that do not
-    /// fit, or queues that were made with other settings; [`BackendError::Unavailable`] when the server cannot be
-    /// reached, within 5 s.
-    pub async fn connect(config: &AmqpConfig) -> Result<Self, BackendError> {
-        let link = Link::open(Target::of(config)?).await?;
+    /// [`BackendError::Refused`] for an address or certificates that cannot be used.
+    pub fn open(config: &AmqpConfig) -> Result<Self, BackendError> {
         let shared = Shared {
-            link,
+            link: Link::new(Target::of(config)?),
             hands: Arc::default(),
             intake: OnceLock::new(),
             callers: AtomicU64::new(1),
         };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Logs in, and makes queues and exchanges that are not there. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// As [`AmqpDispatch::open`] and [`AmqpDispatch::reach`].
+    pub async fn connect(config: &AmqpConfig) -> Result<Self, BackendError> {
+        let dispatch = Self::open(config)?;
+        dispatch.session().await?;
+        Ok(dispatch)
+    }
+
+    /// The server, as errors name it.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.shared.link.server()
+    }
+
+    /// Asks the server whether it answers. The first question logs in.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] for a user, a virtual host, rights or certificates that do not fit, or queues
+    /// that were made with other settings; [`BackendError::Unavailable`] when the server cannot be reached,
+    /// within 10 s.
+    pub async fn reach(&self) -> Result<(), BackendError> {
+        let session = self.session().await?;
+        session.greet().await.map_err(|trouble| self.told(trouble))
     }
 
     async fn session(&self) -> Result<Arc<Session>, BackendError> {

@@ -1,4 +1,5 @@
-//! Keeps a session with the server: notices its end, tells once, and logs in again.
+//! Keeps a session with the server: logs in when it is first wanted, notices its end, tells once, and logs in
+//! again.
 //!
 //! The client library's own recovery is not used: after an acknowledgement time-out its consumers hang
 //! (seen with 4.12.3). Here every trouble ends the session as a whole, and a new one begins.
@@ -26,10 +27,14 @@ const SETTLED: Duration = Duration::from_secs(10);
 const REMIND: Duration = Duration::from_secs(60);
 /// How long a caller waits for a session while there is none.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long for the first one.
+const FIRST_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Whether the server can be used now.
 #[derive(Clone)]
 pub(crate) enum State {
+    /// Nobody wanted it so far, or the first login is under way.
+    New,
     Up(Arc<Session>),
     Down(Trouble),
 }
@@ -38,6 +43,7 @@ pub(crate) enum State {
 pub(crate) struct Link {
     target: Arc<Target>,
     state: watch::Receiver<State>,
+    wanted: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -48,15 +54,14 @@ impl Drop for Link {
 }
 
 impl Link {
-    pub(crate) async fn open(target: Target) -> Result<Self, BackendError> {
+    /// A link that logs in when it is first used.
+    pub(crate) fn new(target: Target) -> Self {
         let target = Arc::new(target);
-        let session = Session::open(Arc::clone(&target), 1).await;
-        let session = session.map_err(|trouble| trouble.told(&target.server))?;
-        let (tell, state) = watch::channel(State::Up(Arc::clone(&session)));
-        let stop = CancellationToken::new();
+        let (tell, state) = watch::channel(State::New);
+        let (wanted, stop) = (CancellationToken::new(), CancellationToken::new());
         let keeper = Keeper { target: Arc::clone(&target), tell, stop: stop.clone() };
-        tokio::spawn(keeper.run(session));
-        Ok(Self { target, state, stop })
+        tokio::spawn(keeper.run(wanted.clone()));
+        Self { target, state, wanted, stop }
     }
 
     /// The server, for people.
@@ -69,21 +74,27 @@ impl Link {
         &self.target.lanes
     }
 
-    /// The session, now or in a moment.
+    /// The session, now or in a moment. Where the first login fails, its caller is told so at once.
     pub(crate) async fn session(&self) -> Result<Arc<Session>, BackendError> {
+        self.wanted.cancel();
         let mut state = self.state.clone();
+        let first = matches!(*state.borrow(), State::New);
         let up = |state: &State| matches!(state, State::Up(session) if !session.is_over());
-        if timeout(PATIENCE, state.wait_for(up)).await.is_err() {
+        let settled = |state: &State| if first { !matches!(state, State::New) } else { up(state) };
+        let patience = if first { FIRST_PATIENCE } else { PATIENCE };
+        if timeout(patience, state.wait_for(settled)).await.is_err() {
             tracing::trace!("still no session");
         }
         match &*state.borrow() {
             State::Up(session) => Ok(Arc::clone(session)),
             State::Down(trouble) => Err(trouble.clone().told(self.server())),
+            State::New => Err(Trouble::silent("a login", patience).told(self.server())),
         }
     }
 
-    /// Tells every change.
+    /// Tells every change. The server is wanted from now on.
     pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.wanted.cancel();
         self.state.clone()
     }
 }
@@ -95,11 +106,17 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn run(self, mut session: Arc<Session>) {
-        let server = &self.target.server;
+    async fn run(self, wanted: CancellationToken) {
+        tokio::select! {
+            () = wanted.cancelled() => {}
+            () = self.stop.cancelled() => return,
+        }
         let mut pause = PAUSE_MIN;
-        let mut began = Instant::now();
+        let Some(mut session) = self.first(&mut pause).await else { return };
+        let server = &self.target.server;
         loop {
+            self.tell.send_replace(State::Up(Arc::clone(&session)));
+            let began = Instant::now();
             tokio::select! {
                 () = session.over() => {}
                 () = self.stop.cancelled() => return session.close().await,
@@ -112,18 +129,36 @@ impl Keeper {
             if began.elapsed() > SETTLED {
                 pause = PAUSE_MIN;
             }
-            let Some(next) = self.reconnect(number, &mut pause).await else { return };
+            let Some(next) = self.again(number, &mut pause, None).await else { return };
             tracing::info!("{server} is back after {:.1} s", lost.elapsed().as_secs_f64());
             tracing::info!(target: "drs::metric", name = "drs_reconnects_total", backend = "amqp", value = 1);
-            self.tell.send_replace(State::Up(Arc::clone(&next)));
-            (session, began) = (next, Instant::now());
+            session = next;
         }
     }
 
-    /// Tries until it works; `None` when nobody wants it any more.
-    async fn reconnect(&self, number: u64, pause: &mut Duration) -> Option<Arc<Session>> {
+    /// The first session. Whoever wanted it is told why there is none, so that the log need not.
+    async fn first(&self, pause: &mut Duration) -> Option<Arc<Session>> {
+        let opened = tokio::select! {
+            opened = Session::open(Arc::clone(&self.target), 1) => opened,
+            () = self.stop.cancelled() => return None,
+        };
+        match opened {
+            Ok(session) => Some(session),
+            Err(trouble) => {
+                self.tell.send_replace(State::Down(trouble));
+                self.again(1, pause, Some(Instant::now())).await
+            }
+        }
+    }
+
+    /// Tries until it works; `None` when nobody wants it any more. `told` is when a refusal was told last.
+    async fn again(
+        &self,
+        number: u64,
+        pause: &mut Duration,
+        mut told: Option<Instant>,
+    ) -> Option<Arc<Session>> {
         let server = &self.target.server;
-        let mut told: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = sleep(jittered(*pause)) => {}

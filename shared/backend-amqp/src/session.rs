@@ -173,6 +173,12 @@ impl Session {
         }
     }
 
+    /// Asks the server for as little as can be asked.
+    pub(crate) async fn greet(&self) -> Result<(), Trouble> {
+        let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
+        self.ask("channel.close", channel.close(200, "greeted".into())).await
+    }
+
     /// Waits in the background for what the server says beside its answers.
     fn listen(self: &Arc<Self>, connection: &Connection) {
         let mut events = connection.events_listener();
