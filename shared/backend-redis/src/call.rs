@@ -32,7 +32,7 @@ impl RedisStore {
     }
 
     fn begin<'a>(&'a self, script: &'a Script, now: &str) -> Call<'a> {
-        let mut script = script.key(self.prefix.as_ref());
+        let mut script = script.key(self.link.prefix());
         script.arg(now);
         Call { store: self, script }
     }

@@ -1,11 +1,7 @@
 //! What a server must be set to so that it keeps what it has answered, and whether it is.
 
-use std::sync::Arc;
-
-use drs_backend::BackendError;
-use redis::FromRedisValue;
-
-use crate::link::Link;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, cmd};
 
 /// A setting, the value it must have, and what another value costs.
 const WANTED: [(&str, &str, &str); 3] = [
@@ -26,18 +22,18 @@ const WANTED: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// One line for each setting that is not as it must be, or cannot be asked for.
-pub(crate) async fn warnings(link: &Arc<Link>) -> Vec<String> {
+/// One line for each setting that is not as it must be, or cannot be asked for; `what` names the server.
+pub(crate) async fn warnings(server: &mut MultiplexedConnection, what: &str) -> Vec<String> {
     let mut warnings = Vec::new();
     for (setting, wanted, cost) in WANTED {
-        match current(link, setting).await {
+        match current(server, setting).await {
             Ok(Some(value)) if value == wanted => {}
-            Ok(Some(value)) => warnings
-                .push(format!("{} has {setting} {value}, not {wanted}: {cost}", link.what())),
+            Ok(Some(value)) => {
+                warnings.push(format!("{what} has {setting} {value}, not {wanted}: {cost}"));
+            }
             Ok(None) | Err(_) => warnings.push(format!(
-                "{} does not let its setting {setting} be read (CONFIG GET): make sure that it is \
-                 {wanted}, else {cost}",
-                link.what()
+                "{what} does not let its setting {setting} be read (CONFIG GET): make sure that it \
+                 is {wanted}, else {cost}"
             )),
         }
     }
@@ -47,8 +43,12 @@ pub(crate) async fn warnings(link: &Arc<Link>) -> Vec<String> {
     warnings
 }
 
-async fn current(link: &Arc<Link>, setting: &str) -> Result<Option<String>, BackendError> {
-    let answer = link.command(&["CONFIG", "GET", setting]).await?;
-    let pairs = Vec::<(String, String)>::from_redis_value(answer).unwrap_or_default();
-    Ok(pairs.into_iter().find(|(name, _)| name == setting).map(|(_, value)| value))
+async fn current(
+    server: &mut MultiplexedConnection,
+    setting: &str,
+) -> RedisResult<Option<String>> {
+    let mut question = cmd("CONFIG");
+    let answer: Vec<(String, String)> =
+        question.arg("GET").arg(setting).query_async(server).await?;
+    Ok(answer.into_iter().find(|(name, _)| name == setting).map(|(_, value)| value))
 }

@@ -68,6 +68,6 @@ impl Events for RedisStore {
 
 impl RedisStore {
     fn progress_key(&self, job: JobId) -> String {
-        format!("{}progress:{job}", self.prefix)
+        format!("{}progress:{job}", self.link.prefix())
     }
 }

@@ -16,7 +16,7 @@
 //! | `wait:RESOURCE` | sorted set | orders of the jobs that are parked on it |
 //! | `awaited` | sorted set | resources with waiters, scored by how many, negative |
 //! | `unsent` | sorted set | `due:order` of jobs that are owed a message |
-//! | `sent` | sorted set | `published:order` of jobs whose message is on its way |
+//! | `sent` | sorted set | `since:order` of jobs whose message is on its way, unclaimed since then |
 //! | `leases` | sorted set | `until:order` of jobs that a worker has |
 //! | `worker:NAME` | sorted set | ids of the jobs that this worker has |
 //! | `ended`, `recorded` | sorted set | `end:id` of jobs that are over: not yet in history, in history |
@@ -35,7 +35,7 @@
 //! - Nothing grows with the number of jobs: one call returns or changes at most 1,000 records and looks at
 //!   most at 1,000 entries of an index. `reap` and `sweep` take the best of the 1,000 that wait longest and
 //!   go on with the next call.
-//! - A right that the user lacks is found when connecting, never in the middle of a script.
+//! - A right that the user lacks is found when the first connection is made, never in the middle of a script.
 //! - An index entry whose record was deleted by hand, or evicted, is dropped where it would
 //!   be in the way.
 //!
@@ -44,7 +44,8 @@
 //! and schedulers need not agree. A time that a caller names as the end of a delay is taken as the delay.
 //!
 //! # The connection
-//! One connection carries all calls, many at a time; nothing blocks, so there is no pool. When it is lost,
+//! One connection carries all calls, many at a time; nothing blocks, so there is no pool. The first call opens
+//! it. When it is lost,
 //! calls under way fail as unavailable, and the next call opens another: after a failed attempt calls fail at
 //! once for 50 ms, then longer, at most 1 s. The Sentinels are asked each time. A call without an answer for
 //! 10 s fails, and the connection with it. Nothing is repeated here: what failed may have happened, and
@@ -89,7 +90,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use config::RedisConfig;
-use failure::Failure;
 use link::Link;
 
 /// Whose clock says when a lease ends.
@@ -105,52 +105,51 @@ pub enum Clock {
 #[derive(Clone)]
 pub struct RedisStore {
     link: Arc<Link>,
-    /// What all keys begin with, braces and colon included.
-    prefix: Arc<str>,
     clock: Clock,
-    warnings: Arc<[String]>,
 }
 
 impl RedisStore {
-    /// Connects, makes sure that the user may do what is needed, and looks whether the server keeps what
-    /// it answers; if not, that is logged and stands in [`RedisStore::warnings`].
+    /// A store that connects when it is first used, makes sure then that the user may do what is needed, and
+    /// looks whether the server keeps what it answers; if not, that is logged and stands in
+    /// [`RedisStore::warnings`].
     ///
     /// # Errors
-    /// [`BackendError::Unavailable`] when the server cannot be reached or is not ready,
-    /// [`BackendError::Refused`] when it refuses the user or the password, when the user lacks a right,
-    /// when its certificate is not trusted, and when the URL or the file of authorities cannot be used.
+    /// [`BackendError::Refused`] when the URL or the file of authorities cannot be used.
+    pub fn open(config: &RedisConfig, clock: Clock) -> Result<Self, BackendError> {
+        Ok(Self { link: Arc::new(Link::new(config)?), clock })
+    }
+
+    /// A store that is connected.
+    ///
+    /// # Errors
+    /// As [`RedisStore::open`] and [`RedisStore::reach`].
     pub async fn connect(config: &RedisConfig, clock: Clock) -> Result<Self, BackendError> {
-        let mut store = Self {
-            link: Arc::new(Link::new(config)?),
-            prefix: format!("{{{}}}:", config.prefix).into(),
-            clock,
-            warnings: Arc::new([]),
-        };
-        store.check_rights().await?;
-        store.warnings = durability::warnings(&store.link).await.into();
+        let store = Self::open(config, clock)?;
+        store.reach().await?;
         Ok(store)
     }
 
-    /// Why the server may lose what it answered, one line for each setting that is not as it must be.
+    /// The server, as errors name it.
     #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
+    pub fn server(&self) -> &str {
+        self.link.what()
     }
 
-    /// A right that is missing would break a script in the middle.
-    async fn check_rights(&self) -> Result<(), BackendError> {
-        let mut answer = self.link.run(&script::RIGHTS.key(self.prefix.as_ref())).await?;
-        let mut missing = Vec::new();
-        while !answer.is_empty() {
-            missing.push(format!("+{}", answer.text()?));
-        }
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let rights = missing.join(" ");
-        let remedy = format!("Grant them with ACL SETUSER USER ~{}* {rights}", self.prefix);
-        Err(Failure::refused(format!("its user lacks the rights {rights}"), remedy)
-            .told(self.link.what()))
+    /// Asks the server whether it answers. The first question connects.
+    ///
+    /// # Errors
+    /// [`BackendError::Unavailable`] when the server cannot be reached or is not ready,
+    /// [`BackendError::Refused`] when it refuses the user or the password, when the user lacks a right, and
+    /// when its certificate is not trusted.
+    pub async fn reach(&self) -> Result<(), BackendError> {
+        self.link.command(&["PING"]).await.map(drop)
+    }
+
+    /// Why the server may lose what it answered, one line for each setting that is not as it must be. Empty
+    /// as long as nothing was asked.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        self.link.warnings()
     }
 
     fn json(&self, what: &'static str, value: &impl Serialize) -> Result<String, BackendError> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use drs_backend::BackendError;
@@ -18,7 +18,9 @@ use tokio::time::Instant;
 use crate::RedisConfig;
 use crate::answer::Answer;
 use crate::config::Address;
+use crate::durability;
 use crate::failure::{Failure, ends_connection};
+use crate::script;
 
 /// Longest wait for a connection, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,6 +36,10 @@ pub(crate) struct Link {
     address: Address,
     login: RedisConnectionInfo,
     certificates: Option<TlsCertificates>,
+    /// What all keys begin with, braces and colon included.
+    prefix: String,
+    /// Of the first connection that was let in: what [`durability`] found.
+    warnings: OnceLock<Vec<String>>,
     state: Mutex<State>,
     /// Held by the task that opens a connection.
     opening: tokio::sync::Mutex<()>,
@@ -89,6 +95,8 @@ impl Link {
             address,
             login,
             certificates,
+            prefix: format!("{{{}}}:", config.prefix),
+            warnings: OnceLock::new(),
             state: Mutex::new(State::New),
             opening: tokio::sync::Mutex::default(),
             what,
@@ -98,6 +106,16 @@ impl Link {
     /// The server as errors name it.
     pub(crate) fn what(&self) -> &str {
         &self.what
+    }
+
+    /// What all keys begin with.
+    pub(crate) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Why the server may lose what it answered, once there was a connection.
+    pub(crate) fn warnings(&self) -> &[String] {
+        self.warnings.get().map_or(&[], Vec::as_slice)
     }
 
     /// Calls a script; the server is given its text when it does not know it.
@@ -152,12 +170,14 @@ impl Link {
         if let Some(known) = self.known() {
             return known;
         }
-        let opened = self.open().await;
+        let known_before = self.warnings.get().is_some();
+        let opened = self.admitted().await;
         let mut state = self.state();
         *state = match &opened {
             Ok(live) => {
-                if let State::Down { .. } = *state {
+                if known_before {
                     tracing::info!(server = %self.what, "Redis is there again");
+                    tracing::info!(target: "drs::metric", name = "drs_reconnects_total", backend = "redis", value = 1);
                 }
                 State::Up(live.clone())
             }
@@ -170,6 +190,31 @@ impl Link {
             }
         };
         opened
+    }
+
+    /// A connection that may be used. The first one shows whether the user has the rights that are needed, and
+    /// whether the server keeps what it answers.
+    async fn admitted(&self) -> Result<Live, Failure> {
+        let mut live = self.open().await?;
+        if self.warnings.get().is_none() {
+            self.check_rights(&mut live).await?;
+            let found = durability::warnings(&mut live.connection, &self.what).await;
+            self.warnings.get_or_init(|| found);
+        }
+        Ok(live)
+    }
+
+    /// A right that is missing would break a script in the middle.
+    async fn check_rights(&self, live: &mut Live) -> Result<(), Failure> {
+        let question = script::RIGHTS.key(self.prefix());
+        let missing: Vec<String> = question.invoke_async(&mut live.connection).await?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let rights: Vec<String> = missing.iter().map(|right| format!("+{right}")).collect();
+        let rights = rights.join(" ");
+        let remedy = format!("Grant them with ACL SETUSER USER ~{}* {rights}", self.prefix);
+        Err(Failure::refused(format!("its user lacks the rights {rights}"), remedy))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
