@@ -1,12 +1,15 @@
 //! Connections, and the one way to ask something over them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Client, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+    Client, Hook, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
 };
 use drs_backend::BackendError;
 use serde::de::DeserializeOwned;
+use tokio::sync::OnceCell;
 use tokio::time::timeout;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
@@ -15,14 +18,14 @@ use crate::config::{PostgresConfig, named};
 use crate::failure::{Failure, SLOW, unavailable, unconnected};
 use crate::{schema, tls};
 
-/// For a new connection, from the first packet to the server's welcome.
+/// For a new connection, from the first packet to the server's welcome; for each host of the URL.
 pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For a connection of the pool to become free.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
 /// For a connection of the pool to show that it is alive; one that does not is replaced.
 const ALIVE_WITHIN: Duration = Duration::from_secs(2);
-/// For a connection in all, however many of the pool turn out to be dead.
-const REACHED_WITHIN: Duration = Duration::from_secs(15);
+/// For the connections of the pool that turn out to be dead, however many, before a new one is made.
+const DEAD_WITHIN: Duration = Duration::from_secs(10);
 /// For an answer: a little longer than the server allows a statement.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 /// For the migrations together.
@@ -45,6 +48,11 @@ pub(crate) enum Change {
 pub(crate) struct Database {
     pool: Pool,
     what: String,
+    reached_within: Duration,
+    /// Whether the tables are up to date.
+    current: OnceCell<()>,
+    /// Whether a connection broke since the latest one was made.
+    broke: Arc<AtomicBool>,
 }
 
 impl Database {
@@ -52,6 +60,9 @@ impl Database {
     pub(crate) fn open(config: &PostgresConfig) -> Result<Self, BackendError> {
         let parsed = config.parsed()?;
         let what = named(&parsed);
+        let hosts = u32::try_from(parsed.get_hosts().len()).unwrap_or(u32::MAX).max(1);
+        let connected_within = CONNECT_WITHIN.saturating_mul(hosts);
+        let broke = Arc::new(AtomicBool::new(false));
         let tls = tls::verifier(config.ca_file.as_deref(), &what)?;
         let manager = Manager::from_config(
             parsed,
@@ -63,16 +74,24 @@ impl Database {
             .runtime(Runtime::Tokio1)
             .timeouts(Timeouts {
                 wait: Some(FREE_WITHIN),
-                create: Some(CONNECT_WITHIN),
+                create: Some(connected_within),
                 recycle: Some(ALIVE_WITHIN),
             })
+            .pre_recycle(notices(&broke))
+            .post_create(counts(&broke))
             .build()
             .map_err(|error| unavailable(&what, error.to_string()))?;
-        Ok(Self { pool, what })
+        let reached_within = connected_within + DEAD_WITHIN;
+        Ok(Self { pool, what, reached_within, current: OnceCell::new(), broke })
+    }
+
+    /// The server, as errors name it.
+    pub(crate) fn what(&self) -> &str {
+        &self.what
     }
 
     pub(crate) async fn migrate(&self, migrations: &[&str]) -> Result<(), BackendError> {
-        let mut client = self.client().await?;
+        let mut client = self.connection().await?;
         let migrated = schema::migrate(&mut client, migrations, &self.what);
         match timeout(MIGRATED_WITHIN, migrated).await {
             Ok(migrated) => migrated.map_err(|failure| failure.told(&self.what)),
@@ -80,9 +99,15 @@ impl Database {
         }
     }
 
-    /// A connection that was alive just now.
+    /// A connection to tables that are up to date.
     async fn client(&self) -> Result<Client, BackendError> {
-        match timeout(REACHED_WITHIN, self.pool.get()).await {
+        self.current.get_or_try_init(|| self.migrate(schema::MIGRATIONS)).await?;
+        self.connection().await
+    }
+
+    /// A connection that was alive just now.
+    async fn connection(&self) -> Result<Client, BackendError> {
+        match timeout(self.reached_within, self.pool.get()).await {
             Ok(client) => client.map_err(|error| unconnected(&error, &self.what)),
             Err(_) => Err(unavailable(&self.what, SLOW)),
         }
@@ -91,6 +116,7 @@ impl Database {
     /// Why there is no answer. The connection is given up: nobody knows what comes over it next.
     fn silent(&self, client: Client, waited: Duration) -> BackendError {
         drop(Object::take(client));
+        self.broke.store(true, Ordering::Relaxed);
         unavailable(&self.what, format!("no answer for {} s", waited.as_secs()))
     }
 
@@ -152,4 +178,26 @@ impl Database {
             },
         }
     }
+}
+
+/// Notices a connection of the pool that broke.
+fn notices(broke: &Arc<AtomicBool>) -> Hook {
+    let broke = Arc::clone(broke);
+    Hook::sync_fn(move |client, _| {
+        if client.is_closed() {
+            broke.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    })
+}
+
+/// Counts a connection that is made after one broke.
+fn counts(broke: &Arc<AtomicBool>) -> Hook {
+    let broke = Arc::clone(broke);
+    Hook::sync_fn(move |_, _| {
+        if broke.swap(false, Ordering::Relaxed) {
+            tracing::info!(target: "drs::metric", name = "drs_reconnects_total", backend = "postgres", value = 1);
+        }
+        Ok(())
+    })
 }

@@ -12,7 +12,8 @@
 //! - A database of a newer version is refused and not changed.
 //! - A connection is asked whether it is alive before a statement goes out on it, and replaced when it is
 //!   not: a restart of the server costs no call that comes after it.
-//! - Nothing waits for ever: a connection 15 s, a statement 10 s (12 s where the server is silent), the
+//! - The first call connects and migrates; each host of the URL has 5 s for that.
+//! - Nothing waits for ever: a connection 10 s longer than that, a statement 10 s (12 s where the server is silent), the
 //!   migrations 5 min.
 //! - Passwords are in no URL, error or log.
 //!
@@ -49,15 +50,37 @@ pub struct PostgresCatalog {
 }
 
 impl PostgresCatalog {
+    /// A catalogue that connects when it is first used, and brings the tables up to date then.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] when the configuration is not right.
+    pub fn open(config: &PostgresConfig) -> Result<Self, BackendError> {
+        Ok(Self { database: Arc::new(Database::open(config)?) })
+    }
+
     /// Connects, and brings the tables up to date.
     ///
     /// # Errors
-    /// [`BackendError::Refused`] when the configuration is not right or the server does not let us in,
-    /// [`BackendError::TooNew`] for a database of a newer version, [`BackendError::Unavailable`] when the
-    /// server cannot be reached or does not answer in time.
+    /// As [`PostgresCatalog::open`] and [`PostgresCatalog::reach`].
     pub async fn connect(config: &PostgresConfig) -> Result<Self, BackendError> {
-        let database = Database::open(config)?;
-        database.migrate(schema::MIGRATIONS).await?;
-        Ok(Self { database: Arc::new(database) })
+        let catalog = Self::open(config)?;
+        catalog.reach().await?;
+        Ok(catalog)
+    }
+
+    /// The server, as errors name it.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        self.database.what()
+    }
+
+    /// Asks the server whether it answers. The first question connects and brings the tables up to date.
+    ///
+    /// # Errors
+    /// [`BackendError::Refused`] when the server does not let us in, [`BackendError::TooNew`] for a database
+    /// of a newer version, [`BackendError::Unavailable`] when the server cannot be reached or does not answer
+    /// in time.
+    pub async fn reach(&self) -> Result<(), BackendError> {
+        self.database.rows("SELECT", &[]).await.map(drop)
     }
 }
