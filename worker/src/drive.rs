@@ -249,7 +249,6 @@ impl<'a> Drive<'a> {
     fn accept_answer(&mut self, answer: Answer) -> Option<Event> {
         match answer {
             Answer::Event(event) => Some(event),
-            Answer::Nothing => None,
             Answer::GaveUp => {
                 self.abandoned = true;
                 None

@@ -99,12 +99,13 @@ impl Leader {
     /// Takes what happened, returns what to do, in order.
     pub fn step(&mut self, now: Timestamp, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.set_back(now);
         match event {
             Event::Tick => {}
             Event::Answered(LeadAnswer::Leading(term)) => {
-                let until =
-                    self.asked.take().map(|asked| asked + self.pace.term - self.pace.margin);
-                let trust = until.map(|until| Trust { term: term.number, until });
+                let trusted = |asked| Trust { term: term.number, until: self.trusted_until(asked) };
+                let trust = self.asked.map(trusted);
+                self.asked = None;
                 // An answer that was long on its way is worth nothing any more.
                 if let Some(trust) = trust.filter(|trust| trust.holds(now) && !self.stopped) {
                     self.trust = Some(trust);
@@ -131,6 +132,19 @@ impl Leader {
             actions.push(Action::Ask(self.pace.term));
         }
         actions
+    }
+
+    /// Until when a term is trusted that was asked for at a time.
+    fn trusted_until(&self, asked: Timestamp) -> Timestamp {
+        asked + self.pace.term - self.pace.margin
+    }
+
+    /// A clock that was put back must keep nobody waiting, and no term trusted, for as long as it was wrong.
+    fn set_back(&mut self, now: Timestamp) {
+        self.next_ask = self.next_ask.min(now + self.pace.ask_every);
+        self.asked = self.asked.map(|asked| asked.min(now));
+        let latest = self.trusted_until(now);
+        self.trust = self.trust.map(|trust| Trust { until: trust.until.min(latest), ..trust });
     }
 
     fn step_down(&mut self, actions: &mut Vec<Action>) {
@@ -209,6 +223,23 @@ mod tests {
         assert_eq!(leader.step(at(12), leading(1, 27)), [Action::Ask(TERM)]);
         let trust = Trust { term: 1, until: at(24) };
         assert_eq!(leader.step(at(13), leading(1, 28)), [Action::Lead(trust)]);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_back_stops_nobody_and_makes_no_term_longer() {
+        let mut leader = Leader::new(LeaderPace::of(TERM), at(3600));
+        leader.step(at(3600), Event::Tick);
+        leader.step(at(3601), leading(1, 3616));
+        assert!(leader.step(at(0), Event::Tick).is_empty());
+        assert_eq!(leader.next_tick(), at(5));
+        assert_eq!(leader.step(at(5), Event::Tick), [Action::Ask(TERM)]);
+        assert!(leader.step(at(6), Event::Unanswered).is_empty());
+        assert_eq!(leader.step(at(12), Event::Tick), [Action::StepDown, Action::Ask(TERM)]);
+        // The answer to a question that was asked before the clock was put back.
+        let mut asking = Leader::new(LeaderPace::of(TERM), at(3600));
+        asking.step(at(3600), Event::Tick);
+        let trust = Trust { term: 1, until: at(12) };
+        assert_eq!(asking.step(at(0), leading(1, 15)), [Action::Lead(trust)]);
     }
 
     #[test]

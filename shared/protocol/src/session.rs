@@ -28,7 +28,9 @@ mod settle;
 
 pub use plan::{Pace, StepMode, StepPlan};
 
-use drs_model::{Fault, FencingToken, GuardAnswer, Job, StepMark, StepRecord, Timestamp};
+use drs_model::{
+    Fault, FencingToken, GuardAnswer, Job, SignedDuration, StepMark, StepRecord, Timestamp,
+};
 
 use crate::store::{BeatAnswer, HandOver, Outcome, ReassertAnswer, RefenceAnswer, SettleAnswer};
 
@@ -55,6 +57,8 @@ pub enum Event {
     Logged(BeatAnswer),
     /// The store answered to `Beat`.
     Beat(BeatAnswer),
+    /// The store did not answer to `Beat`.
+    BeatFailed,
     /// The store answered to `Reassert`.
     Reasserted(ReassertAnswer),
     /// The store answered to `Refence`.
@@ -80,7 +84,7 @@ pub enum Action {
     Abort,
     /// Write to the saga's log; answer with `Logged`. A store that is down is asked again.
     Log(StepRecord),
-    /// Renew the lease; answer with `Beat` unless the store is down.
+    /// Renew the lease; answer with `Beat` or `BeatFailed`.
     Beat {
         /// The host has taken the work.
         accepted: bool,
@@ -144,7 +148,13 @@ pub struct Session {
     accepted: bool,
     cancel: bool,
     next_beat: Timestamp,
+    /// How soon a renewal that fails is asked for again.
+    beat_again: SignedDuration,
 }
+
+/// How soon a renewal of the lease is asked for again when the first of them fails; doubled with each
+/// further one up to the normal pause: a store that was away for one call must not cost the lease.
+const BEAT_AGAIN: SignedDuration = SignedDuration::from_secs(1);
 
 impl Session {
     /// A session for a job that was just claimed.
@@ -161,6 +171,7 @@ impl Session {
             accepted: false,
             cancel,
             next_beat: now + pace.beat,
+            beat_again: BEAT_AGAIN,
         };
         if let Some(start) = session.broken_run() {
             session.goal = Goal::Back(Back::Resume(start));
@@ -196,6 +207,8 @@ impl Session {
         }
         let mut actions = Vec::new();
         self.take(now, event, &mut actions);
+        // A clock that was put back must not keep the lease waiting for as long as it was wrong.
+        self.next_beat = self.next_beat.min(now + self.pace.beat);
         if now >= self.next_beat && !self.ended() {
             self.next_beat = now + self.pace.beat;
             actions.push(Action::Beat { accepted: self.accepted });
@@ -230,6 +243,10 @@ impl Session {
             }
             Event::Logged(answer) => self.logged(now, answer, out),
             Event::Beat(answer) => self.beaten(now, answer, out),
+            Event::BeatFailed => {
+                self.next_beat = self.next_beat.min(now + self.beat_again);
+                self.beat_again = (self.beat_again * 2).min(self.pace.beat);
+            }
             Event::Reasserted(answer) => self.reasserted(now, &answer, out),
             Event::Refenced(answer) => self.refenced(now, answer, out),
             Event::Settled(answer) => self.settled(&answer, out),

@@ -18,11 +18,9 @@ const PATIENCE_AT_STOP: Duration = Duration::from_secs(3);
 
 /// What became of a call.
 pub(crate) enum Answer {
-    /// The store answered.
+    /// What the session is told.
     Event(Event),
-    /// It did not, and that does not matter.
-    Nothing,
-    /// It did not, and the worker has no more time to ask: the lease runs out.
+    /// The store did not answer, and the worker has no more time to ask: the lease runs out.
     GaveUp,
 }
 
@@ -48,14 +46,14 @@ impl StoreCalls<'_> {
         answer.map_or(Answer::GaveUp, |answer| Answer::Event(Event::Logged(answer)))
     }
 
-    /// Not insisted upon: the next beat comes anyway.
+    /// Not insisted upon: the session says when the next one is due.
     pub(super) async fn beat(self, accepted: bool) -> Answer {
         let beat = self.store.beat(clock::now(), self.driving(), self.lease, accepted).await;
         match beat {
             Ok(answer) => Answer::Event(Event::Beat(answer)),
             Err(error) => {
                 tracing::warn!(job = %self.job.id, %error, "the lease could not be renewed");
-                Answer::Nothing
+                Answer::Event(Event::BeatFailed)
             }
         }
     }

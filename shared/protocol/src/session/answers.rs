@@ -2,7 +2,7 @@
 
 use drs_model::{GuardAnswer, Timestamp};
 
-use super::{Action, Back, Doing, Goal, Session, StepMode, settle};
+use super::{Action, BEAT_AGAIN, Back, Doing, Goal, Session, StepMode, settle};
 use crate::store::{BeatAnswer, ReassertAnswer, RefenceAnswer};
 
 impl Session {
@@ -72,6 +72,7 @@ impl Session {
     }
 
     pub(super) fn beaten(&mut self, now: Timestamp, answer: BeatAnswer, out: &mut Vec<Action>) {
+        self.beat_again = BEAT_AGAIN;
         match answer {
             BeatAnswer::Kept { cancel: false } => {}
             BeatAnswer::Kept { cancel: true } => {

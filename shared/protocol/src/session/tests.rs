@@ -472,6 +472,35 @@ fn the_lease_is_renewed_on_time() {
 }
 
 #[test]
+fn a_renewal_that_failed_is_asked_for_again_soon_and_then_at_leisure() {
+    let beats = |actions: Vec<Action>| actions.contains(&Action::Beat { accepted: false });
+    let mut session = session(&[]);
+    session.step(at(1), Event::Tick);
+    assert!(beats(session.step(at(20), Event::Tick)));
+    let mut now = 20;
+    for pause in [1, 2, 4, 8, 16, 20, 20] {
+        assert!(!beats(session.step(at(now), Event::BeatFailed)));
+        assert_eq!(session.next_tick(), at(now + pause));
+        now += pause;
+        assert!(beats(session.step(at(now), Event::Tick)));
+    }
+    let kept = Event::Beat(BeatAnswer::Kept { cancel: false });
+    assert!(!beats(session.step(at(now), kept)));
+    assert_eq!(session.next_tick(), at(now + 20));
+    session.step(at(now + 1), Event::BeatFailed);
+    assert_eq!(session.next_tick(), at(now + 2), "each failure by itself is asked again soon");
+}
+
+#[test]
+fn a_clock_that_is_put_back_keeps_no_lease_waiting() {
+    let mut session = Session::new(job(&[]), PLAN.to_vec(), Pace::default(), at(3600));
+    session.step(at(3600), Event::Tick);
+    session.step(at(7), Event::Tick);
+    assert_eq!(session.next_tick(), at(27));
+    assert!(session.step(at(27), Event::Tick).contains(&Action::Beat { accepted: false }));
+}
+
+#[test]
 fn a_broken_hold_aborts_the_step_and_goes_back() {
     let mut session = session(&[]);
     play_until_copy(&mut session);

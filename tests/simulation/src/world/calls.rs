@@ -69,7 +69,9 @@ impl World<'_> {
     fn unanswered(&mut self, call: StoreCall) {
         let note = match call.purpose {
             Purpose::Claim { tag } => Note::ClaimAnswered { tag, answer: None },
-            Purpose::Drive { insist: false, .. } => return,
+            Purpose::Drive { drive, insist: false } => {
+                Note::Event { drive, serial: None, event: Event::BeatFailed }
+            }
             Purpose::Drive { .. } => Note::AskAgain(call.clone()),
         };
         self.note(call.from, 1_000..5_000, note);
