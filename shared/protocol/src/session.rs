@@ -418,10 +418,6 @@ impl Session {
             self.accepted = true;
             out.push(Action::Ack);
         }
-        self.end(out);
-    }
-
-    fn end(&mut self, out: &mut Vec<Action>) {
         if matches!(self.doing, Doing::Running(_) | Doing::Undoing(_)) {
             out.push(Action::Abort);
         }

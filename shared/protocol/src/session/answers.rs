@@ -100,7 +100,11 @@ impl Session {
             ReassertAnswer::Restored | ReassertAnswer::Exists => match self.doing.clone() {
                 Doing::Logging(record) => out.push(Action::Log(record)),
                 Doing::Settling(action) => out.push(*action),
-                Doing::Nothing => self.proceed(now, out),
+                // The host says once more which token it has seen.
+                Doing::Nothing | Doing::Refencing => {
+                    self.doing = Doing::Nothing;
+                    self.proceed(now, out);
+                }
                 _ => {}
             },
         }
@@ -121,7 +125,7 @@ impl Session {
                 }
             }
             RefenceAnswer::Lost => self.replaced(out),
-            RefenceAnswer::Unknown => self.end(out),
+            RefenceAnswer::Unknown => out.push(Action::Reassert),
         }
     }
 }

@@ -347,11 +347,24 @@ fn the_message_of_a_job_that_another_claim_has_is_acknowledged_once() {
     play_until_copy(&mut accepted);
     let lost = Event::Beat(BeatAnswer::Lost);
     assert_eq!(accepted.step(at(2), lost), [Action::Abort, Action::End]);
-    // Nobody else knows of it: the message comes again.
-    let mut forgotten = session(&holding);
-    forgotten.step(at(1), Event::Tick);
-    forgotten.step(at(1), stale());
-    assert_eq!(forgotten.step(at(2), Event::Refenced(RefenceAnswer::Unknown)), [Action::End]);
+}
+
+#[test]
+fn a_store_that_forgot_a_job_whose_token_is_stale_is_told_of_it_first() {
+    let mut session = session(&[("inspect", StepMark::Done)]);
+    assert_eq!(session.step(at(1), Event::Tick), [Action::Hold]);
+    let stale = || Event::Guard(GuardAnswer::Stale(FencingToken(40)));
+    let refence = [Action::Refence(FencingToken(40))];
+    assert_eq!(session.step(at(1), stale()), refence);
+    let unknown = Event::Refenced(RefenceAnswer::Unknown);
+    assert_eq!(session.step(at(2), unknown), [Action::Reassert]);
+    let restored = Event::Reasserted(ReassertAnswer::Restored);
+    assert_eq!(session.step(at(3), restored), [Action::Hold]);
+    assert_eq!(session.step(at(3), stale()), refence);
+    let fenced = Event::Refenced(RefenceAnswer::Fenced(FencingToken(41)));
+    assert_eq!(session.step(at(4), fenced), [Action::Hold]);
+    let started = Event::Guard(GuardAnswer::Started);
+    assert!(session.step(at(5), started).contains(&Action::Ack));
 }
 
 #[test]
