@@ -9,24 +9,25 @@ use drs_model::{Job, JobId, Timestamp};
 use redis::{FromRedisValue, Value, from_redis_value};
 
 use crate::failure::Failure;
+use crate::link::Link;
 use crate::{record, time};
 
 /// The rest of an answer, a list.
 pub(crate) struct Answer {
     rest: std::vec::IntoIter<Value>,
-    /// The server, for what cannot be read.
-    what: Arc<str>,
+    /// Where it comes from, for what cannot be read.
+    link: Arc<Link>,
 }
 
 impl Answer {
     /// An answer; nothing is an empty list.
-    pub(crate) fn new(value: Value, what: Arc<str>) -> Result<Self, BackendError> {
+    pub(crate) fn new(value: Value, link: Arc<Link>) -> Result<Self, BackendError> {
         let values = match value {
             Value::Nil => Ok(Vec::new()),
             list => read::<Vec<Value>>(list),
         };
-        let rest = values.map_err(|failure| failure.told(&what))?.into_iter();
-        Ok(Self { rest, what })
+        let rest = values.map_err(|failure| failure.told(link.what()))?.into_iter();
+        Ok(Self { rest, link })
     }
 
     /// Whether there is nothing more.
@@ -69,16 +70,17 @@ impl Answer {
         self.told(record::job(&fields))
     }
 
-    /// The next value, a list of records.
+    /// The next value, a list of records, without those that cannot be read: these are told of in the log.
     pub(crate) fn jobs(&mut self) -> Result<Vec<Job>, BackendError> {
         let records: Vec<HashMap<String, String>> = self.next()?;
-        self.told(records.iter().map(record::job).collect())
+        let link = &self.link;
+        Ok(link.unreadable().leave_out(&records, link.what(), link.prefix()))
     }
 
     /// The next value, a list of answers.
     pub(crate) fn groups(&mut self) -> Result<Vec<Self>, BackendError> {
         let groups: Vec<Value> = self.next()?;
-        groups.into_iter().map(|group| Self::new(group, self.what.clone())).collect()
+        groups.into_iter().map(|group| Self::new(group, Arc::clone(&self.link))).collect()
     }
 
     /// The next value, a list of ids.
@@ -93,7 +95,7 @@ impl Answer {
     }
 
     fn told<T>(&self, result: Result<T, Failure>) -> Result<T, BackendError> {
-        result.map_err(|failure| failure.told(&self.what))
+        result.map_err(|failure| failure.told(self.link.what()))
     }
 }
 

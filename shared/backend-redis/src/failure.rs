@@ -113,6 +113,9 @@ fn explained(error: &RedisError, what: String) -> BackendError {
         _ => error.to_string(),
     };
     let said = said.replace(['\r', '\n'], " ");
+    if said.contains("DAMAGED record") {
+        return BackendError::Damaged { what, reason: said };
+    }
     let known = match error.kind() {
         ErrorKind::AuthenticationFailed => Some(&LOGIN),
         _ => SAYINGS.iter().find(|saying| said.contains(saying.word)),

@@ -36,8 +36,10 @@
 //!   most at 1,000 entries of an index. `reap` and `sweep` take the best of the 1,000 that wait longest and
 //!   go on with the next call.
 //! - A right that the user lacks is found when the first connection is made, never in the middle of a script.
-//! - An index entry whose record was deleted by hand, or evicted, is dropped where it would
-//!   be in the way.
+//! - An index entry whose record was deleted by hand, or evicted, or lacks what scripts decide by, is dropped
+//!   where it would be in the way.
+//! - A record that cannot be read (a newer version wrote it, a hand changed it) is left out of every answer that
+//!   holds several, and told of in the log once by each process; asked for by itself it is an error.
 //!
 //! # The clock
 //! In production ([`Clock::Server`]) the server's clock decides when a lease ends, so the clocks of workers
@@ -82,6 +84,7 @@ mod link;
 mod record;
 mod script;
 mod time;
+mod unreadable;
 
 use std::sync::Arc;
 

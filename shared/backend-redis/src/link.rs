@@ -21,6 +21,7 @@ use crate::config::Address;
 use crate::durability;
 use crate::failure::{Failure, ends_connection};
 use crate::script;
+use crate::unreadable::Unreadable;
 
 /// Longest wait for a connection, TLS and login included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -44,6 +45,7 @@ pub(crate) struct Link {
     /// Held by the task that opens a connection.
     opening: tokio::sync::Mutex<()>,
     what: Arc<str>,
+    unreadable: Unreadable,
 }
 
 enum State {
@@ -100,6 +102,7 @@ impl Link {
             state: Mutex::new(State::New),
             opening: tokio::sync::Mutex::default(),
             what,
+            unreadable: Unreadable::default(),
         })
     }
 
@@ -118,6 +121,11 @@ impl Link {
         self.warnings.get().map_or(&[], Vec::as_slice)
     }
 
+    /// The records that could not be read.
+    pub(crate) fn unreadable(&self) -> &Unreadable {
+        &self.unreadable
+    }
+
     /// Calls a script; the server is given its text when it does not know it.
     pub(crate) async fn run(
         self: &Arc<Self>,
@@ -125,7 +133,7 @@ impl Link {
     ) -> Result<Answer, BackendError> {
         let mut live = self.live().await.map_err(|failure| failure.told(&self.what))?;
         let answer = script.invoke_async(&mut live.connection).await;
-        Answer::new(self.judged(&live, answer)?, self.what.clone())
+        Answer::new(self.judged(&live, answer)?, Arc::clone(self))
     }
 
     /// Sends a command.

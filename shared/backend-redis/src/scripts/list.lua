@@ -1,6 +1,6 @@
 -- 2: behind what to go on: '' for the newest, 'id:' and a job's id, or what the call before said;
 -- 3: limit, 4: whom the jobs are about, or '', then the phases.
--- Answers the records and behind what to go on, '' at the end.
+-- Answers the records and behind what to go on when they are too few, '' at the end.
 local max = ARGV[2] == '' and '+' or '(' .. ARGV[2]
 if ARGV[2]:sub(1, 3) == 'id:' then
   local order = call('HGET', key_of(ARGV[2]:sub(4)), 'order')
@@ -21,12 +21,12 @@ if subject == '' then
   end
   table.sort(entries, function(a, b) return a > b end)
   for i = 1, math.min(limit, #entries) do ids[i] = entries[i]:sub(23) end
-  return { records(ids), '' }
+  return { records(ids), limit > 0 and entries[limit] or '' }
 end
 
 local entries, ids, last = newest('about:' .. subject, WINDOW), {}, ''
 for _, entry in ipairs(entries) do
-  if #ids == limit then return { records(ids), '' } end
+  if #ids == limit then return { records(ids), last } end
   local id = entry:sub(23)
   if phases[call('HGET', key_of(id), 'phase')] then ids[#ids + 1] = id end
   last = entry

@@ -42,10 +42,37 @@ local function fields(flat, first)
   return job
 end
 
-local function load(id)
+-- The fields that a record must have in its state, beside those that every record has.
+local function asked_for(phase)
+  if DUE[phase] then return { 'at' } end
+  if LEASED[phase] then return { 'worker', 'until' } end
+  return phase == 'parked' and { 'resource', 'at' } or {}
+end
+
+-- What makes a record one that no script can deal with, if anything.
+local function damage(job)
+  for _, field in ipairs({ 'order', 'phase', 'updated', 'attempt', 'fence' }) do
+    if not job[field] then return 'it has no field ' .. field end
+  end
+  for _, field in ipairs(asked_for(job.phase)) do
+    if not job[field] then return 'it has no field ' .. field end
+  end
+end
+
+-- A record, or what is wrong with it; neither when there is none.
+local function look(id)
   local flat = call('HGETALL', key_of(id))
   if #flat == 0 then return nil end
-  return fields(flat, 1)
+  local job = fields(flat, 1)
+  local wrong = damage(job)
+  if wrong then return nil, wrong end
+  return job
+end
+
+local function load(id)
+  local job, wrong = look(id)
+  if wrong then error('DAMAGED record of job ' .. id .. ': ' .. wrong, 0) end
+  return job
 end
 
 -- A record as an answer carries it.
@@ -155,12 +182,23 @@ local function holders(resource) return call('ZRANGE', P .. 'held:' .. resource,
 local function held(resource) return call('ZCARD', P .. 'held:' .. resource) end
 local function hold(resource, id) call('ZADD', P .. 'held:' .. resource, 0, id) end
 
+-- What stands for records that this call came upon and that are damaged.
+local damaged = {}
+
 -- The record behind an entry of an index. An entry whose record is gone (a server that evicts, a hand
--- that deletes) is removed, or it would be in the way for ever.
+-- that deletes) or damaged is removed, or it would be in the way for ever.
 local function behind(index, entry, id)
-  local job = load(id)
+  local job, wrong = look(id)
+  if wrong then damaged[#damaged + 1] = { 'id', id, 'damage', wrong } end
   if not job then call('ZREM', P .. index, entry); recount(index) end
   return job
+end
+
+-- Records, and behind them the damaged ones, so that the caller can tell of them.
+local function with_damaged(jobs)
+  for _, job in ipairs(damaged) do jobs[#jobs + 1] = job end
+  damaged = {}
+  return jobs
 end
 
 -- Makes as many waiters of a resource claimable as there are free places.
@@ -190,7 +228,7 @@ local function release(job, keep_vms)
     end
     wake(need, id, woken)
   end
-  return woken
+  return with_damaged(woken)
 end
 
 -- A token larger than every one before and larger than `above`.

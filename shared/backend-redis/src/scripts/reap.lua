@@ -4,4 +4,4 @@ for i, job in ipairs(reaped) do
   become(job, 'queued', { at = NOW, published = NOW })
   reaped[i] = record(job)
 end
-return { reaped }
+return { with_damaged(reaped) }

@@ -4,4 +4,4 @@ for _, entry in ipairs(call('ZRANGEBYLEX', P .. 'ended', '-', '+', 'LIMIT', 0, A
   local job = behind('ended', entry, entry:sub(23))
   if job then jobs[#jobs + 1] = record(job) end
 end
-return { jobs }
+return { with_damaged(jobs) }

@@ -24,4 +24,4 @@ for _, resource in ipairs(call('ZRANGE', P .. 'awaited', first, first + WINDOW -
   end
 end
 if count > WINDOW then call('SET', P .. 'swept', first + WINDOW) end
-return { swept, woken }
+return { with_damaged(swept), woken }

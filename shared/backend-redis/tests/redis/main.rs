@@ -2,6 +2,7 @@
 
 mod clock;
 mod conformance;
+mod damage;
 mod loss;
 mod refusals;
 mod scale;

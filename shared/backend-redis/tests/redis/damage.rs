@@ -1,0 +1,138 @@
+//! Records that cannot be read: of a newer version, or damaged. The others go on.
+
+use drs_backend::{BackendError, JobFilter, JobStore};
+use drs_backend_redis::{Clock, RedisConfig, RedisStore};
+use drs_lab_servers::Redis;
+use drs_model::{Job, JobId, SignedDuration};
+use drs_protocol::store::{ClaimAnswer, Driving, Outcome, SettleAnswer};
+
+use super::{TTL, at, backup, claimed, config};
+
+const STALE: SignedDuration = SignedDuration::from_secs(30);
+
+struct Rig {
+    redis: &'static Redis,
+    config: RedisConfig,
+    store: RedisStore,
+}
+
+impl Rig {
+    async fn new() -> Self {
+        let redis = Redis::shared();
+        let config = config(redis);
+        let store = RedisStore::connect(&config, Clock::Caller).await.expect("a connection");
+        Self { redis, config, store }
+    }
+
+    fn key(&self, job: &Job) -> String {
+        format!("{{{}}}:job:{}", self.config.prefix, job.id)
+    }
+
+    /// As a version would write it that knows more.
+    fn from_the_future(&self, job: &Job) {
+        self.redis.cli(&["HSET", &self.key(job), "message", "{\"spec\":{\"kind\":\"teleport\"}}"]);
+    }
+
+    fn lacks(&self, job: &Job, field: &str) {
+        assert_eq!(self.redis.cli(&["HDEL", &self.key(job), field]).trim(), "1");
+    }
+
+    async fn ended(&self, job: &Job, second: i64) {
+        let claim = claimed(&self.store, at(second), job).await;
+        let who = Driving { job: job.id, worker: "w", fence: claim.fence };
+        self.store.finish(at(second), who, &Outcome::Succeeded).await.expect("finish");
+    }
+}
+
+fn ids(jobs: &[Job]) -> Vec<JobId> {
+    jobs.iter().map(|job| job.id).collect()
+}
+
+fn three(what: &str) -> [Job; 3] {
+    [1, 2, 3].map(|n| backup(&format!("{what} {n}"), &format!("dc/{what}{n}")))
+}
+
+#[tokio::test]
+async fn queued_jobs_are_swept_and_listed_without_the_one_that_cannot_be_read() {
+    let rig = Rig::new().await;
+    let [newer, damaged, good] = three("queued");
+    for job in [&newer, &damaged, &good] {
+        rig.store.create(job).await.expect("create");
+    }
+    rig.from_the_future(&newer);
+    rig.lacks(&damaged, "at");
+    let swept = rig.store.sweep(at(1), STALE, 9).await.expect("sweep");
+    assert_eq!(ids(&swept), [good.id]);
+    let listed = rig.store.list(&JobFilter::default()).await.expect("list");
+    assert_eq!(ids(&listed), [good.id]);
+    for limit in [1, 2] {
+        for subject in [None, Some("dc".to_owned())] {
+            let page = JobFilter { limit, subject, ..JobFilter::default() };
+            let listed = rig.store.list(&page).await.expect("list");
+            assert_eq!(ids(&listed), [good.id], "a page is filled with what can be read");
+        }
+    }
+    let error = rig.store.get(newer.id).await.expect_err("it cannot be read");
+    assert!(matches!(error, BackendError::Damaged { .. }), "{error}");
+    let claim = rig.store.claim(at(2), &(&damaged).into(), "w", TTL).await;
+    let error = claim.expect_err("nobody can tell how it stands");
+    assert!(matches!(error, BackendError::Damaged { .. }), "{error}");
+    assert!(error.to_string().contains("it has no field at"), "{error}");
+}
+
+#[tokio::test]
+async fn lapsed_leases_are_reaped_without_the_one_that_cannot_be_read() {
+    let rig = Rig::new().await;
+    let [newer, damaged, good] = three("leased");
+    for job in [&newer, &damaged, &good] {
+        claimed(&rig.store, at(1), job).await;
+    }
+    rig.from_the_future(&newer);
+    rig.lacks(&damaged, "until");
+    let reaped = rig.store.reap(at(61), 9).await.expect("reap");
+    assert_eq!(ids(&reaped), [good.id]);
+    assert_eq!(rig.store.reap(at(61), 9).await.expect("reap"), []);
+}
+
+#[tokio::test]
+async fn what_is_over_reaches_history_past_those_that_cannot_be_read() {
+    let rig = Rig::new().await;
+    let [newer, damaged, good] = three("over");
+    for (second, job) in [&newer, &damaged, &good].into_iter().enumerate() {
+        rig.ended(job, second as i64).await;
+    }
+    rig.from_the_future(&newer);
+    rig.lacks(&damaged, "updated");
+    for _ in 0..2 {
+        assert_eq!(ids(&rig.store.settled(1).await.expect("settled")), [good.id]);
+    }
+    rig.store.recorded(good.id).await.expect("recorded");
+    assert_eq!(rig.store.settled(1).await.expect("settled"), []);
+    // A version that can read it finds it where it was.
+    let message = serde_json::to_string(&drs_protocol::store::JobMessage::from(&newer));
+    rig.redis.cli(&["HSET", &rig.key(&newer), "message", &message.expect("JSON")]);
+    assert_eq!(ids(&rig.store.settled(1).await.expect("settled")), [newer.id]);
+    rig.store.recorded(newer.id).await.expect("recorded");
+    rig.lacks(&newer, "order");
+    assert_eq!(rig.store.prune(at(99), 9).await.expect("prune"), 2);
+    assert_eq!(rig.store.get(newer.id).await.expect("get"), None);
+}
+
+#[tokio::test]
+async fn a_waiter_that_cannot_be_read_keeps_no_other_one_waiting() {
+    let rig = Rig::new().await;
+    let holder = backup("holder", "dc/web");
+    let claim = claimed(&rig.store, at(1), &holder).await;
+    let waiters = [1, 2, 3].map(|n| backup(&format!("waiter {n}"), "dc/web"));
+    for waiter in &waiters {
+        let answer = rig.store.claim(at(2), &waiter.into(), "w", TTL).await.expect("claim");
+        assert!(matches!(answer, ClaimAnswer::Parked { .. }), "{answer:?}");
+    }
+    let mut in_order: Vec<&Job> = waiters.iter().collect();
+    in_order.sort_by_key(|job| job.id);
+    rig.lacks(in_order[0], "resource");
+    let who = Driving { job: holder.id, worker: "w", fence: claim.fence };
+    let settled = rig.store.finish(at(3), who, &Outcome::Succeeded).await.expect("finish");
+    let SettleAnswer::Settled { woken } = settled else { panic!("{settled:?}") };
+    assert_eq!(ids(&woken), [in_order[1].id]);
+}
