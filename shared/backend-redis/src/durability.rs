@@ -43,10 +43,7 @@ pub(crate) async fn warnings(server: &mut MultiplexedConnection, what: &str) -> 
     warnings
 }
 
-async fn current(
-    server: &mut MultiplexedConnection,
-    setting: &str,
-) -> RedisResult<Option<String>> {
+async fn current(server: &mut MultiplexedConnection, setting: &str) -> RedisResult<Option<String>> {
     let mut question = cmd("CONFIG");
     let answer: Vec<(String, String)> =
         question.arg("GET").arg(setting).query_async(server).await?;

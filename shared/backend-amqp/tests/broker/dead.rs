@@ -44,9 +44,26 @@ async fn one_that_a_newer_version_wrote_cannot_be_replayed_and_stays() {
     let letters = rig.dispatch.dead(10).await.expect("an answer");
     assert_eq!(letters[0].job, Some(JobId::from_key("a")));
     rig.plain.until_ready(DEAD, 1).await;
-    let replayed = rig.dispatch.replay(&letters[0].id).await;
-    assert!(matches!(replayed, Err(BackendError::Damaged { .. })), "{replayed:?}");
+    let replayed = rig.dispatch.replay(&letters[0].id).await.expect_err("a newer version");
+    assert!(matches!(replayed, BackendError::Damaged { .. }), "{replayed:?}");
+    assert!(replayed.fault().remedy.contains("drs dead drop"), "{:?}", replayed.fault());
     rig.plain.until_ready(DEAD, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_is_removed_and_the_others_stay() {
+    let rig = Rig::new().await;
+    for (i, body) in ["one", "two", "three"].into_iter().enumerate() {
+        rig.plain.publish(NORMAL, body.as_bytes(), BasicProperties::default()).await;
+        assert!(rig.dispatch.next(&ALL, WAIT).await.expect("an answer").is_none());
+        rig.plain.until_ready(DEAD, i as u32 + 1).await;
+    }
+    let letters = rig.dispatch.dead(10).await.expect("an answer");
+    rig.dispatch.remove(&letters[1].id).await.expect("removed");
+    rig.plain.until_ready(DEAD, 2).await;
+    let letters = rig.dispatch.dead(10).await.expect("an answer");
+    let bodies: Vec<&str> = letters.iter().map(|letter| letter.body.as_str()).collect();
+    assert_eq!(bodies, ["one", "three"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,4 +114,6 @@ async fn there_is_no_letter_of_another_name() {
     let rig = Rig::new().await;
     let replayed = rig.dispatch.replay("nobody").await;
     assert!(matches!(replayed, Err(BackendError::NotFound(_))), "{replayed:?}");
+    let removed = rig.dispatch.remove("nobody").await;
+    assert!(matches!(removed, Err(BackendError::NotFound(_))), "{removed:?}");
 }

@@ -76,6 +76,24 @@ async fn work(worker: AmqpDispatch, tell: mpsc::UnboundedSender<JobId>) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_needed_at_the_first_call_and_found_when_it_comes() {
+    let url = RabbitMq::shared().fresh_vhost();
+    let proxy = Proxy::to(RabbitMq::shared().port());
+    aside(|| proxy.sever());
+    let dispatch = AmqpDispatch::open(&over(&proxy, &url)).expect("nothing is asked so far");
+    match dispatch.reach().await {
+        Err(BackendError::Unavailable { what, .. }) => assert_eq!(what, dispatch.server()),
+        other => panic!("{other:?}"),
+    }
+    let asking = dispatch.next(&ALL, WAIT).await;
+    assert!(asking.is_ok_and(|message| message.is_none()));
+    aside(|| proxy.heal());
+    must_publish(&dispatch, "a").await;
+    assert_eq!(must_come(&dispatch).await.message, message("a", Normal));
+    dispatch.reach().await.expect("it answers");
+}
+
 fn kill_and_start(broker: &RabbitMq) {
     broker.kill();
     broker.restart();

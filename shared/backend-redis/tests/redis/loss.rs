@@ -80,6 +80,22 @@ async fn a_call_that_nobody_looks_at_keeps_no_other_one_from_a_server_that_is_th
 }
 
 #[tokio::test]
+async fn a_store_needs_its_server_at_the_first_call_and_checks_it_then() {
+    let redis = Redis::start_with(&["--appendfsync", "everysec"]);
+    let line = Proxy::to(redis.port());
+    line.sever();
+    let url = format!("redis://127.0.0.1:{}", line.port());
+    let config = RedisConfig { prefix: redis.fresh_prefix(), ..RedisConfig::new(url) };
+    let store = RedisStore::open(&config, Clock::Caller).expect("nothing is asked so far");
+    let error = store.reach().await.expect_err("no server").to_string();
+    assert!(error.starts_with(store.server()), "{error}");
+    line.heal();
+    until("the server answers", || store.reach()).await;
+    let warnings = store.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("everysec"), "{warnings:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_rolled_back_is_brought_beyond_the_hosts_token() {
     let redis = Redis::start();
     let store = fresh(&redis).await;
