@@ -103,16 +103,32 @@ impl Output {
         self.say(&format!("  code: {}", code(fault)));
     }
 
-    /// Asks a question that is answered with yes or no; `None` when nobody is there to ask.
-    pub(crate) fn ask(self, question: &str) -> Option<bool> {
-        if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-            return None;
+    /// Shows what will be removed and asks whether it may be, unless `yes` was said before.
+    pub(crate) fn confirmed(self, plan: &str, yes: bool) -> Outcome<()> {
+        if yes {
+            return Ok(());
         }
-        drop(write!(io::stderr(), "{question} [y/N] "));
-        let mut line = String::new();
-        let read = io::stdin().read_line(&mut line);
-        Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
+        plan.lines().for_each(|line| self.say(line));
+        match ask("Remove it for good?") {
+            Some(true) => Ok(()),
+            Some(false) => Err(Failure::invalid("not removed", "")),
+            None => Err(Failure::invalid(
+                "nobody can be asked here whether to remove it",
+                "Say so with `--yes`; `--dry-run` shows what is removed.",
+            )),
+        }
     }
+}
+
+/// Asks a question that is answered with yes or no; `None` when nobody is there to ask.
+fn ask(question: &str) -> Option<bool> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return None;
+    }
+    drop(write!(io::stderr(), "{question} [y/N] "));
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line);
+    Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
 /// A fault's code as scripts compare it.

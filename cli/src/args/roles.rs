@@ -18,7 +18,8 @@ Examples:
   drs worker --once --idle-exit 10    # one job; its end is the exit code
 
 Exit codes of --once: as of `drs backup` and its like; 75 when no job came
-in time or the job waits for its next attempt.")]
+in time, the job waits for its next attempt, or a server of the cluster is
+away. Without --once a worker waits for its servers.")]
 pub(crate) struct WorkerArgs {
     /// Run one job and end
     #[arg(long)]
@@ -49,5 +50,23 @@ pub(crate) enum DeadCommand {
     Replay {
         /// Its id, as `drs dead list` shows it
         id: String,
+    },
+    /// Remove one for good
+    ///
+    /// Shows what it removes and asks on a terminal; elsewhere it needs --yes. Only the message goes: a job
+    /// that it tells of stays as it is, and the scheduler orders it again if it still waits.
+    #[command(after_help = "\
+Examples:
+  drs dead drop 01a201c5-349f-7765-99ec-6de28416b266 --dry-run
+  drs dead drop 01a201c5-349f-7765-99ec-6de28416b266 --yes")]
+    Drop {
+        /// Its id, as `drs dead list` shows it
+        id: String,
+        /// Show what would be removed, and stop
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }

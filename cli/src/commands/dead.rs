@@ -33,6 +33,16 @@ pub(super) async fn run(place: &Place, output: Output, command: DeadCommand) -> 
                 format!("{id} is in the queue again: job {job}")
             })?;
         }
+        DeadCommand::Drop { id, dry_run, yes } => {
+            let letter = find(dead.as_ref(), &id).await?;
+            if dry_run {
+                output.answer(&letter, || plan("would remove", &letter))?;
+                return Ok(Exit::Success);
+            }
+            output.confirmed(&plan("removing", &letter), yes)?;
+            dead.remove(&id).await?;
+            output.answer(&letter, || format!("dead letter {id} is removed"))?;
+        }
     }
     Ok(Exit::Success)
 }
@@ -41,6 +51,12 @@ async fn find(dead: &dyn DeadLetters, id: &str) -> Result<DeadLetter, BackendErr
     let letters = dead.dead(LOOK_MAX).await?;
     let found = letters.into_iter().find(|letter| letter.id == id);
     found.ok_or_else(|| BackendError::NotFound(format!("dead letter {id}")))
+}
+
+/// What a removal takes away.
+fn plan(verb: &str, letter: &DeadLetter) -> String {
+    let job = letter.job.map_or_else(String::new, |job| format!(", of job {job}, which stays"));
+    format!("{verb} dead letter {}{job}; put aside since: {}", letter.id, letter.reason)
 }
 
 fn when(letter: &DeadLetter) -> String {

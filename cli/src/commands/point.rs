@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::args::jobs::PointCommand;
 use crate::args::values::IdPrefix;
 use crate::exit::Exit;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::find;
 use crate::output::table::{Table, sheet};
 use crate::output::view::{PointEntry, PointView, UnreadableView, point_table};
@@ -36,7 +36,7 @@ pub(super) async fn run(place: &Place, output: Output, command: PointCommand) ->
                 return Ok(Exit::Success);
             }
             removal.allowed(last)?;
-            removal.confirmed(output, yes)?;
+            output.confirmed(&removal.text("removing"), yes)?;
             vault.remove(removal.id()).await?;
             output.answer(&removal, || format!("recovery point {} is removed", removal.id()))?;
             Ok(Exit::Success)
@@ -187,21 +187,6 @@ impl Removal {
             return refuse(message, "Make another backup first, or insist with `--last`.");
         }
         Ok(())
-    }
-
-    fn confirmed(&self, output: Output, yes: bool) -> Outcome<()> {
-        if yes {
-            return Ok(());
-        }
-        output.say(&self.text("removing"));
-        match output.ask("Remove it for good?") {
-            Some(true) => Ok(()),
-            Some(false) => Err(Failure::invalid("not removed", "")),
-            None => Err(Failure::invalid(
-                "nobody can be asked here whether to remove it",
-                "Say so with `--yes`; `--dry-run` shows what is removed.",
-            )),
-        }
     }
 }
 
