@@ -59,20 +59,19 @@ pub(crate) async fn run(
     preflight: impl Future<Output = Outcome<()>>,
 ) -> Outcome<Exit> {
     let id = request.id;
-    match place.backend.job(id).await? {
-        Some(known) => same_request(place, output, &known, &request).await?,
+    let job = match place.backend.job(id).await? {
+        Some(known) => known,
         None => {
             // No worker starts without the vault, whatever the job.
             place.vault()?;
             preflight.await?;
-            let submitted =
-                submit(&place.backend, id, request.spec.clone(), trace::current(), clock::now())
-                    .await?;
-            same_request(place, output, submitted.job(), &request).await?;
+            let (spec, now) = (request.spec.clone(), clock::now());
+            submit(&place.backend, id, spec, trace::current(), now).await?.job().clone()
         }
-    }
+    };
+    same_request(place, output, &job, &request).await?;
     if submission.detach {
-        return detached(place, output, id).await;
+        return detached(place, output, &job);
     }
     match place.see_through(output, id).await? {
         Some(job) => ended(place, output, &job).await,
@@ -137,13 +136,12 @@ async fn latest_then(place: &Place, known: &Job, request: &Request) -> Outcome<O
     }
 }
 
-async fn detached(place: &Place, output: Output, id: JobId) -> Outcome<Exit> {
+fn detached(place: &Place, output: Output, job: &Job) -> Outcome<Exit> {
     if !place.is_served()? {
         output
             .say("no `drs serve` runs: the job waits until it or a command that runs jobs starts");
     }
-    let job = place.backend.job(id).await?;
-    output.answer(&job.as_ref().map(JobView::from), || id.to_string())?;
+    output.answer(&JobView::from(job), || job.id.to_string())?;
     Ok(Exit::Success)
 }
 

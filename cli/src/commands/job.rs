@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drs_backend::{BackendError, JobFilter};
-use drs_model::{Fault, FaultCode, Job, JobId, JobState, LogLevel, LogLine, StepMark, StepRecord};
+use drs_model::{Fault, FaultCode, Job, JobState, LogLevel, LogLine, StepMark, StepRecord};
 use drs_protocol::store::{CancelAnswer, RetryAnswer};
 use drs_runtime::clock;
 
@@ -147,8 +147,8 @@ fn log_line(line: &LogLine) -> String {
 }
 
 async fn cancel(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
-    let id = find::job(&place.backend, id).await?.id;
-    let (said, publish) = match place.backend.store.cancel(clock::now(), id).await? {
+    let known = find::job(&place.backend, id).await?;
+    let (said, publish) = match place.backend.store.cancel(clock::now(), known.id).await? {
         CancelAnswer::Cancelled { woken } => ("is cancelled", woken),
         CancelAnswer::Asked { publish } => (
             "is asked to stop; what it did is taken back first",
@@ -156,13 +156,14 @@ async fn cancel(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
         ),
         CancelAnswer::Done(_) | CancelAnswer::Unknown => ("was over already", Vec::new()),
     };
-    answer(place, output, id, said, publish).await
+    answer(place, output, known, said, publish).await
 }
 
 async fn retry(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
-    let id = find::job(&place.backend, id).await?.id;
+    let known = find::job(&place.backend, id).await?;
+    let id = known.id;
     match place.backend.store.retry(clock::now(), id).await? {
-        RetryAnswer::Woken(job) => answer(place, output, id, "goes on", vec![*job]).await,
+        RetryAnswer::Woken(job) => answer(place, output, known, "goes on", vec![*job]).await,
         RetryAnswer::NotWaiting(phase) => Err(Fault::permanent(
             FaultCode::InUse,
             format!("job {id} waits for no decision: it is {phase}"),
@@ -173,11 +174,12 @@ async fn retry(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
     }
 }
 
-/// Publishes what can run now and says where the job stands.
+/// Publishes what can run now and says where the job stands; where the store forgot it meanwhile, where it
+/// stood.
 async fn answer(
     place: &Place,
     output: Output,
-    id: JobId,
+    known: Job,
     said: &str,
     publish: Vec<Job>,
 ) -> Outcome<Exit> {
@@ -186,7 +188,7 @@ async fn answer(
             tracing::warn!(job = %job.id, %error, "not published yet, the sweeper will");
         }
     }
-    let job = place.backend.job(id).await?;
-    output.answer(&job.as_ref().map(JobView::from), || format!("job {id} {said}"))?;
+    let job = place.backend.store.get(known.id).await?.unwrap_or(known);
+    output.answer(&JobView::from(&job), || format!("job {} {said}", job.id))?;
     Ok(Exit::Success)
 }
