@@ -7,7 +7,7 @@ use drs_runtime::{Shutdown, clock, environment, signals};
 use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::place::Place;
-use crate::{watch, watched};
+use crate::{servers, watch, watched};
 
 /// The cluster that a command cannot do without.
 pub(crate) fn demanded<'p>(place: &'p Place, command: &str) -> Outcome<&'p ClusterSection> {
@@ -20,14 +20,35 @@ pub(crate) fn demanded<'p>(place: &'p Place, command: &str) -> Outcome<&'p Clust
     })
 }
 
-/// Begins a role: it listens to signals and can be watched. Returns its name, which no process had before
-/// it.
-pub(crate) async fn begin(place: &Place, role: &str, shutdown: &Shutdown) -> Outcome<String> {
+/// Begins a role: it listens to signals, can be watched, and waits for the servers of the cluster. Returns its
+/// name, which no process had before it; `None` when it was told to end before the servers were there.
+pub(crate) async fn begin(
+    place: &Place,
+    role: &str,
+    shutdown: &Shutdown,
+    patience: Patience,
+) -> Outcome<Option<String>> {
     signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing over"))
         .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
     watched::serve(place, shutdown).await?;
+    match patience {
+        Patience::Endless => servers::wait(&place.servers, shutdown).await?,
+        Patience::None => servers::reach(&place.servers).await?,
+    }
+    if shutdown.is_stopping() {
+        return Ok(None);
+    }
     let (machine, process) = (environment::machine_name(), std::process::id());
-    Ok(format!("{role}-{machine}-{process}-{:x}", clock::now().as_millisecond()))
+    Ok(Some(format!("{role}-{machine}-{process}-{:x}", clock::now().as_millisecond())))
+}
+
+/// What a role does while a server is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It waits.
+    Endless,
+    /// It ends.
+    None,
 }
 
 /// Watches a job until it is over. `None` when the user interrupted; the job goes on.

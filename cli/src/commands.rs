@@ -40,17 +40,17 @@ pub(crate) async fn run(cli: Cli, output: Output, opened: Option<Opened>) -> Out
         Command::Init { vault } => init::run(globals, output, vault),
         Command::Archive(command) => archive::run(output, command).await,
         Command::Completions { shell } => completions::run(output, shell),
-        Command::Serve => serve::run(place(opened).await?, output).await,
-        Command::Worker(args) => worker::run(place(opened).await?, output, args).await,
-        Command::Scheduler => scheduler::run(place(opened).await?, output).await,
-        Command::Api => api::run(place(opened).await?, output).await,
-        other => with_place(place(opened).await?, output, other).await,
+        Command::Serve => serve::run(place(opened)?, output).await,
+        Command::Worker(args) => worker::run(place(opened)?, output, args).await,
+        Command::Scheduler => scheduler::run(place(opened)?, output).await,
+        Command::Api => api::run(place(opened)?, output).await,
+        other => with_place(place(opened)?, output, other).await,
     }
 }
 
-async fn place(opened: Option<Opened>) -> Outcome<Place> {
+fn place(opened: Option<Opened>) -> Outcome<Place> {
     let missing = || drs_model::Fault::internal("the data directory was not opened");
-    Place::open(opened.ok_or_else(missing)?).await
+    Place::open(opened.ok_or_else(missing)?)
 }
 
 async fn with_place(place: Place, output: Output, command: Command) -> Outcome<Exit> {

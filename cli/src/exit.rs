@@ -60,7 +60,9 @@ impl Exit {
             }
             Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
             Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
-            Self::NothingDone => (75, "no job came in time, or it waits for its next attempt"),
+            Self::NothingDone => {
+                (75, "no job came in time, it waits for its next attempt, or a server is away")
+            }
             Self::Interrupted => (130, "interrupted; an unfinished job goes on later"),
         }
     }

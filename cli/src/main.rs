@@ -10,6 +10,7 @@ mod find;
 mod opened;
 mod output;
 mod place;
+mod servers;
 mod submission;
 mod watch;
 mod watched;

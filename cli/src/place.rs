@@ -14,6 +14,7 @@ use crate::args::Globals;
 use crate::failure::{Failure, Outcome};
 use crate::opened::Opened;
 use crate::output::Output;
+use crate::servers::Servers;
 use crate::wiring::{self, CatalogDrivers};
 use crate::{cluster, embedded};
 
@@ -24,19 +25,21 @@ pub(crate) struct Place {
     /// The figures of this process, when somebody may ask for them.
     pub metrics: Option<Metrics>,
     pub backend: Backend,
+    /// What stands behind the backend.
+    pub servers: Servers,
     pub drivers: Arc<dyn Drivers>,
 }
 
 impl Place {
     /// Opens the ports of an opened data directory.
-    pub(crate) async fn open(opened: Opened) -> Outcome<Self> {
+    pub(crate) fn open(opened: Opened) -> Outcome<Self> {
         let Opened { dir, config, metrics, role } = opened;
-        let backend = match &config.cluster {
+        let (backend, servers) = match &config.cluster {
             None => wiring::open_backend(&dir)?,
-            Some(cluster) => wiring::connect_cluster(cluster, role.unwrap_or("drs")).await?,
+            Some(cluster) => wiring::open_cluster(cluster, role.unwrap_or("drs"))?,
         };
         let drivers = Arc::new(CatalogDrivers::new(Arc::clone(&backend.catalog), &dir));
-        Ok(Self { dir, config, metrics, backend, drivers })
+        Ok(Self { dir, config, metrics, backend, servers, drivers })
     }
 
     /// Whether other processes run the jobs that this one submits.

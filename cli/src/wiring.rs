@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use drs_backend::{Backend, BackendError, Catalog};
+use drs_backend::{Backend, BackendError, Catalog, JobFilter, JobStore};
 use drs_backend_amqp::{AmqpConfig, AmqpDispatch};
 use drs_backend_postgres::{PostgresCatalog, PostgresConfig};
 use drs_backend_redis::{Clock, RedisConfig, RedisStore};
@@ -21,6 +21,7 @@ use drs_transport::{ShellGuard, SshConfig, SshRemote};
 use drs_vault::{DirVault, Vault, VaultError};
 
 use crate::failure::Outcome;
+use crate::servers::{Server, Servers};
 
 /// Makes the job core of a new data directory.
 pub(crate) fn create_backend(dir: &DataDir) -> Result<(), BackendError> {
@@ -33,12 +34,14 @@ pub(crate) fn create_vault(path: &Path) -> Result<(), VaultError> {
 }
 
 /// The job core of a data directory.
-pub(crate) fn open_backend(dir: &DataDir) -> Result<Backend, BackendError> {
-    Ok(SqliteBackend::open(&dir.database())?.backend())
+pub(crate) fn open_backend(dir: &DataDir) -> Result<(Backend, Servers), BackendError> {
+    let (path, file) = (dir.database(), SqliteBackend::open(&dir.database())?);
+    Ok((file.backend(), Arc::new([Box::new(Embedded { path, file })])))
 }
 
-/// The job core of a cluster. `name` is what its servers show of this process.
-pub(crate) async fn connect_cluster(cluster: &ClusterSection, name: &str) -> Outcome<Backend> {
+/// The job core of a cluster. Each server is connected when it is first asked for something, so that a command
+/// needs those alone that it uses. `name` is what the servers show of this process.
+pub(crate) fn open_cluster(cluster: &ClusterSection, name: &str) -> Outcome<(Backend, Servers)> {
     let ca_file = || cluster.ca_file.clone();
     let amqp = AmqpConfig {
         password: cluster.amqp.password()?,
@@ -57,13 +60,13 @@ pub(crate) async fn connect_cluster(cluster: &ClusterSection, name: &str) -> Out
         ca_file: ca_file(),
         ..PostgresConfig::new(&cluster.postgres.url)
     };
-    let (amqp, redis, postgres) = tokio::try_join!(
-        AmqpDispatch::connect(&amqp),
-        RedisStore::connect(&redis, Clock::Server),
-        PostgresCatalog::connect(&postgres),
-    )?;
+    let amqp = AmqpDispatch::open(&amqp)?;
+    let redis = RedisStore::open(&redis, Clock::Server)?;
+    let postgres = PostgresCatalog::open(&postgres)?;
+    let servers: Servers =
+        Arc::new([Box::new(amqp.clone()), Box::new(redis.clone()), Box::new(postgres.clone())]);
     let (amqp, redis, postgres) = (Arc::new(amqp), Arc::new(redis), Arc::new(postgres));
-    Ok(Backend {
+    let backend = Backend {
         store: redis.clone(),
         dispatch: amqp.clone(),
         catalog: postgres.clone(),
@@ -71,7 +74,43 @@ pub(crate) async fn connect_cluster(cluster: &ClusterSection, name: &str) -> Out
         history: Some(postgres),
         feed: Some(amqp.clone()),
         dead: Some(amqp),
-    })
+    };
+    Ok((backend, servers))
+}
+
+macro_rules! servers {
+    ($($adapter:ty),*) => {$(
+        #[async_trait]
+        impl Server for $adapter {
+            fn name(&self) -> String {
+                self.server().to_owned()
+            }
+
+            async fn reach(&self) -> Result<(), BackendError> {
+                self.reach().await
+            }
+        }
+    )*};
+}
+servers!(AmqpDispatch, RedisStore, PostgresCatalog);
+
+/// The one file on which everything stands without a cluster.
+struct Embedded {
+    path: PathBuf,
+    file: SqliteBackend,
+}
+
+#[async_trait]
+impl Server for Embedded {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    async fn reach(&self) -> Result<(), BackendError> {
+        let any = JobFilter { limit: 1, ..JobFilter::default() };
+        self.file.list(&any).await?;
+        self.file.hosts().await.map(drop)
+    }
 }
 
 /// The vault that the configuration names.

@@ -4,7 +4,7 @@ use drs_runtime::Shutdown;
 use drs_scheduler::Scheduler;
 use serde_json::json;
 
-use crate::cluster;
+use crate::cluster::{self, Patience};
 use crate::embedded;
 use crate::exit::Exit;
 use crate::failure::Outcome;
@@ -14,7 +14,8 @@ use crate::place::Place;
 pub(super) async fn run(place: Place, output: Output) -> Outcome<Exit> {
     cluster::demanded(&place, "drs scheduler")?;
     let shutdown = Shutdown::new();
-    let name = cluster::begin(&place, "scheduler", &shutdown).await?;
+    let begun = cluster::begin(&place, "scheduler", &shutdown, Patience::Endless).await?;
+    let Some(name) = begun else { return Ok(Exit::Success) };
     let config = embedded::scheduler_config(&place, &name);
     let document = json!({
         "ready": true,

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use drs_model::{Job, Phase};
+use drs_model::{FaultClass, Job, Phase};
 use drs_runtime::Shutdown;
 use drs_worker::{Until, Worker, WorkerConfig, tidy_spool, tidy_vault};
 use serde_json::json;
 
 use crate::args::roles::WorkerArgs;
-use crate::cluster;
+use crate::cluster::{self, Patience};
 use crate::embedded;
 use crate::exit::Exit;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::place::Place;
 use crate::submission;
@@ -20,7 +20,11 @@ pub(super) async fn run(place: Place, output: Output, args: WorkerArgs) -> Outco
     let section = cluster::demanded(&place, "drs worker")?;
     let vault = place.vault()?;
     let shutdown = Shutdown::new();
-    let name = cluster::begin(&place, "worker", &shutdown).await?;
+    let patience = if args.once { Patience::None } else { Patience::Endless };
+    let begun = cluster::begin(&place, "worker", &shutdown, patience).await;
+    let Some(name) = begun.map_err(|failure| later(&args, failure))? else {
+        return Ok(Exit::Success);
+    };
     let config = WorkerConfig { until: until(&args), ..embedded::worker_config(&place, &name)? };
     let lanes: Vec<&str> = section.lanes.iter().map(|lane| lane.as_str()).collect();
     let document = json!({
@@ -61,6 +65,14 @@ pub(super) async fn run(place: Place, output: Output, args: WorkerArgs) -> Outco
             None => Ok(Exit::NothingDone),
         },
     }
+}
+
+/// For whom one job is to be run, a server that is away is a reason to come again.
+fn later(args: &WorkerArgs, failure: Failure) -> Failure {
+    if args.once && failure.fault.class == FaultClass::Transient {
+        return Failure { exit: Exit::NothingDone, ..failure };
+    }
+    failure
 }
 
 fn until(args: &WorkerArgs) -> Until {
