@@ -7,7 +7,7 @@ use drs_model::Secret;
 use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-use crate::database::CONNECT_WITHIN;
+use crate::connect::ADDRESS_WITHIN;
 
 /// What every connection asks of the server, before what the URL asks: no statement of ours takes 10 s unless
 /// something is wrong.
@@ -20,7 +20,7 @@ const FORM: &str = "Write it as postgres://USER@HOST/DATABASE?sslmode=MODE.";
 pub struct PostgresConfig {
     /// `postgres://USER@HOST:PORT/DATABASE?sslmode=MODE`, without a password. Several hosts may stand there,
     /// parted by commas; `target_session_attrs=read-write` then takes the one that can be written. A socket
-    /// is named by its folder: `postgres:///DATABASE?host=/run/postgresql&user=USER`.
+    /// is named by its folder: `postgres:///DATABASE?host=/run/postgresql&user=USER`. Each host has 5 s to answer.
     ///
     /// | `sslmode` | meaning |
     /// |---|---|
@@ -75,9 +75,26 @@ impl PostgresConfig {
         }
         let options = [Some(OPTIONS), config.get_options()].map(Option::unwrap_or_default);
         config.options(options.join(" ").trim_end());
-        config.connect_timeout(CONNECT_WITHIN);
+        config.connect_timeout(ADDRESS_WITHIN);
         Ok(config)
     }
+
+    /// A configuration for each host that is named.
+    pub(crate) fn host_by_host(&self) -> Result<Vec<Config>, BackendError> {
+        let each = urls(&self.url).into_iter().map(|url| Self { url, ..self.clone() }.parsed());
+        each.collect()
+    }
+}
+
+/// A URL for each host between the user and the database.
+fn urls(url: &str) -> Vec<String> {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (user, hosts) = match authority.rsplit_once('@') {
+        Some((user, hosts)) => (format!("{user}@"), hosts),
+        None => (String::new(), authority),
+    };
+    hosts.split(',').map(|host| format!("{scheme}://{user}{host}{path}")).collect()
 }
 
 fn is_postgres(scheme: &str) -> bool {
@@ -134,6 +151,16 @@ mod tests {
         ] {
             let named = parsed(url).map(|config| named(&config));
             assert_eq!(named.ok().as_deref(), Some(name), "{url}");
+        }
+    }
+
+    #[test]
+    fn several_hosts_are_parted() {
+        let url = "postgres://drs@a:1,b,[::1]:2/main?target_session_attrs=read-write";
+        let parted = |host| format!("postgres://drs@{host}/main?target_session_attrs=read-write");
+        assert_eq!(urls(url), ["a:1", "b", "[::1]:2"].map(parted));
+        for one in ["postgres:///main?host=/run/pg,/b&user=drs", "postgres://db?user=a,b"] {
+            assert_eq!(urls(one), [one]);
         }
     }
 

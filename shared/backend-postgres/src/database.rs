@@ -15,11 +15,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 
 use crate::config::{PostgresConfig, named};
+use crate::connect::{CONNECT_WITHIN, HostByHost};
 use crate::failure::{Failure, SLOW, unavailable, unconnected};
 use crate::{schema, tls};
 
-/// For a new connection, from the first packet to the server's welcome; for each host of the URL.
-pub(crate) const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// For a connection of the pool to become free.
 const FREE_WITHIN: Duration = Duration::from_secs(10);
 /// For a connection of the pool to show that it is alive; one that does not is replaced.
@@ -60,13 +59,14 @@ impl Database {
     pub(crate) fn open(config: &PostgresConfig) -> Result<Self, BackendError> {
         let parsed = config.parsed()?;
         let what = named(&parsed);
-        let hosts = u32::try_from(parsed.get_hosts().len()).unwrap_or(u32::MAX).max(1);
-        let connected_within = CONNECT_WITHIN.saturating_mul(hosts);
         let broke = Arc::new(AtomicBool::new(false));
         let tls = tls::verifier(config.ca_file.as_deref(), &what)?;
-        let manager = Manager::from_config(
+        let hosts = config.host_by_host()?;
+        let connected_within =
+            CONNECT_WITHIN.saturating_mul(u32::try_from(hosts.len()).unwrap_or(u32::MAX));
+        let manager = Manager::from_connect(
             parsed,
-            tls,
+            HostByHost { hosts, tls },
             ManagerConfig { recycling_method: RecyclingMethod::Verified },
         );
         let pool = Pool::builder(manager)

@@ -29,6 +29,7 @@
 
 mod catalog;
 mod config;
+mod connect;
 mod database;
 mod failure;
 mod history;

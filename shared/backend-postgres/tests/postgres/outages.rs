@@ -62,6 +62,28 @@ async fn while_the_server_is_gone_or_frozen_it_cannot_be_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_needed_at_the_first_call_and_its_tables_are_made_then() {
+    let server = Postgres::start();
+    let catalog = PostgresCatalog::open(&config(&server.url())).expect("nothing is asked so far");
+    server.stop();
+    assert_unavailable(catalog.reach().await);
+    server.restart();
+    assert_eq!(server.sql("SELECT count(*) FROM pg_namespace WHERE nspname = 'drs'").trim(), "0");
+    use_every_connection(&catalog).await;
+    catalog.add_host(&host("dc")).await.expect("added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_silent_leaves_the_next_its_time() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = listener.local_addr().expect("an address").port();
+    let server = Postgres::start();
+    let url = server.url().replace("@127.0.0.1:", &format!("@127.0.0.1:{silent},127.0.0.1:"));
+    let catalog = connect(&url).await.expect("connected to the second");
+    catalog.add_host(&host("dc")).await.expect("added");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_gets_no_answer_fails_and_gives_its_connection_up() {
     let server = Postgres::start();
     let proxy = Proxy::to(server.port());
