@@ -1,6 +1,7 @@
 //! Drives one claimed job: does what its session decides and tells the session what came of it.
 
 mod activity;
+mod beside;
 mod detached;
 mod evidence;
 mod hold;
@@ -12,16 +13,15 @@ use std::time::Duration;
 
 use drs_backend::{Backend, Delivery, Happening};
 use drs_hypervisor::Drivers;
-use drs_model::{Job, StepMark};
+use drs_model::{Job, Progress, StepMark};
 use drs_protocol::session::{Action, Event, Session};
-use drs_protocol::store::{BeatAnswer, Driving, Outcome, RefenceAnswer, SettleAnswer};
+use drs_protocol::store::{BeatAnswer, Driving, HandOver, Outcome, RefenceAnswer, SettleAnswer};
 use drs_runtime::{Shutdown, clock};
 use drs_transport::Hold;
 use drs_vault::Vault;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::meet::{Meeting, met};
 use self::store_calls::Answer;
@@ -45,12 +45,6 @@ pub(crate) struct Means {
     pub(crate) limits: Arc<LimitBook>,
 }
 
-/// How often a request to cancel is looked for; the next renewal of the lease would tell it too.
-const CANCEL_LOOK: Duration = Duration::from_secs(2);
-/// How often progress is written while it changes.
-const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// How often other programs are told of progress.
-const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long a release of the hold may take before the hold is simply dropped.
 const RELEASE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -135,9 +129,16 @@ impl<'a> Drive<'a> {
 
     async fn drive(mut self) {
         let mut seen = self.report.watch();
-        let (mut flush, mut look) = (every(PROGRESS_EVERY), every(CANCEL_LOOK));
+        self.until_over(&mut seen).await;
+        self.report.flush(&mut seen).await;
+    }
+
+    async fn until_over(&mut self, seen: &mut watch::Receiver<Progress>) {
+        let (backend, job) = (self.means.backend.clone(), self.session.job().clone());
+        let beside = beside::of(backend, self.report.clone(), job, seen, self.aside.0.clone());
+        tokio::pin!(beside);
         self.happened(self.begin.clone()).await;
-        let (mut told_to_stop, mut told_at) = (false, Instant::now());
+        let mut told_to_stop = false;
         while !self.session.ended() && !self.abandoned {
             let next_tick = self.session.next_tick();
             let event = tokio::select! {
@@ -156,23 +157,13 @@ impl<'a> Drive<'a> {
                     self.hold = None;
                     Some(Event::HoldLost)
                 }
-                _ = flush.tick() => {
-                    let noted = self.report.flush(&mut seen).await;
-                    if let Some(progress) = noted.filter(|_| told_at.elapsed() >= TELL_EVERY) {
-                        told_at = Instant::now();
-                        let (job, told) = (self.session.job(), Happening::Progress(progress));
-                        self.means.backend.announce(job, clock::now(), told).await;
-                    }
-                    None
-                }
-                _ = look.tick() => self.cancel_asked().await,
+                () = &mut beside => None,
                 () = clock::until(next_tick) => Some(Event::Tick),
             };
             if let Some(event) = event {
                 self.happened(event).await;
             }
         }
-        self.report.flush(&mut seen).await;
     }
 
     /// Tells the session what happened and does what it wants, until it waits again.
@@ -226,11 +217,12 @@ impl<'a> Drive<'a> {
                 }));
             }
             Action::HandOver(how) => {
-                if let Some(fault) = &how.fault {
-                    let text = format!("{fault}; trying again at {}", how.not_before);
-                    self.report.warn(text).await;
-                }
-                self.answers.push(Box::pin(calls.hand_over(how)));
+                let report = self.report.clone();
+                self.answers.push(Box::pin(async move {
+                    let told = tell_fault(&report, &how);
+                    let ((), answer) = tokio::join!(told, calls.hand_over(how.clone()));
+                    answer
+                }));
             }
             Action::End => {}
         }
@@ -243,6 +235,7 @@ impl<'a> Drive<'a> {
                 None
             }
             activity::Aside::Guard(answer) => Some(Event::Guard(answer)),
+            activity::Aside::CancelAsked => Some(Event::Beat(BeatAnswer::Kept { cancel: true })),
         }
     }
 
@@ -254,12 +247,6 @@ impl<'a> Drive<'a> {
                 None
             }
         }
-    }
-
-    async fn cancel_asked(&mut self) -> Option<Event> {
-        let record = self.means.backend.store.get(self.session.job().id).await;
-        let asked = record.is_ok_and(|job| job.is_some_and(|job| job.cancel_requested));
-        asked.then_some(Event::Beat(BeatAnswer::Kept { cancel: true }))
     }
 
     async fn release(&mut self) {
@@ -305,13 +292,6 @@ impl<'a> Drive<'a> {
     }
 }
 
-/// Ticks in this rhythm, the first time after one such span.
-fn every(period: Duration) -> Interval {
-    let mut interval = interval_at(Instant::now() + period, period);
-    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    interval
-}
-
 async fn tell_start(backend: Backend, report: Reporter, job: Job) {
     greet(&report, &job).await;
     let started = Happening::Started { attempt: job.attempt };
@@ -334,6 +314,12 @@ async fn tell_outcome(report: &Reporter, outcome: &Outcome) {
         Outcome::NeedsOperator(fault) => {
             report.error(format!("waits for an operator: {fault}")).await;
         }
+    }
+}
+
+async fn tell_fault(report: &Reporter, how: &HandOver) {
+    if let Some(fault) = &how.fault {
+        report.warn(format!("{fault}; trying again at {}", how.not_before)).await;
     }
 }
 

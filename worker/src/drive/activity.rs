@@ -13,12 +13,14 @@ use super::{detached, hold};
 use crate::saga::{Saga, StepContext};
 use crate::telemetry;
 
-/// What an activity hands out before its end.
+/// What an activity hands out before its end, and what is found beside it.
 pub(super) enum Aside {
     /// The hold that was taken.
     Held(Box<dyn Hold>),
     /// What the guard said to the start of a detached command.
     Guard(GuardAnswer),
+    /// A person asks to cancel the job.
+    CancelAsked,
 }
 
 /// An activity that has nothing to tell any more (it was aborted or replaced) ends with `None`.

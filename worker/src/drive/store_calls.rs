@@ -100,22 +100,27 @@ impl StoreCalls<'_> {
     where
         F: Future<Output = Result<T, BackendError>>,
     {
-        let mut pause = PAUSE.0;
-        loop {
-            match call().await {
-                Ok(answer) => return Some(answer),
-                Err(error) => {
-                    tracing::warn!(job = %self.job.id, %error, "{what}: asking the store again");
+        let answer = async {
+            let mut pause = PAUSE.0;
+            loop {
+                match call().await {
+                    Ok(answer) => return answer,
+                    Err(error) => {
+                        tracing::warn!(job = %self.job.id, %error, "{what}: asking the store again");
+                    }
                 }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(PAUSE.1);
             }
-            let gave_up = async {
-                self.shutdown.stopping().await;
-                tokio::time::sleep(PATIENCE_AT_STOP).await;
-            };
-            tokio::select! {
-                () = gave_up => return None,
-                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE.1),
-            }
+        };
+        let gave_up = async {
+            self.shutdown.stopping().await;
+            tokio::time::sleep(PATIENCE_AT_STOP).await;
+        };
+        tokio::select! {
+            biased;
+            answer = answer => Some(answer),
+            () = gave_up => None,
         }
     }
 }
