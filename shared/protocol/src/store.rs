@@ -12,6 +12,18 @@
 //! - A claim takes every resource of the job at once, or none and parks it.
 //! - What a worker writes carries its fencing token; a newer claim makes it `Lost`. Tokens grow with
 //!   every claim, and with time, so that a store that lost its latest ones gives none of them again.
+//!
+//! # To add an operation
+//! 1. Here: the function over [`Rows`] and its answer. A new method of [`Rows`] goes into [`Ledger`] and into
+//!    `rows.rs` of `drs-backend-sqlite`; a new state or event of a job into `drs_model::job::state`.
+//! 2. The port: a method of `drs_backend::JobStore`.
+//! 3. The adapters: `job_store.rs` of `drs-backend-sqlite`; in `drs-backend-redis` `scripts/NAME.lua`, its name
+//!    in `script.rs`, its call in `job_store.rs`, a command that no script used so far in `rights.lua`, and a new
+//!    key in the table of its crate docs.
+//! 4. The contract, in `drs_backend::conformance`: an arm in `reference.rs`, which holds every adapter against
+//!    [`Ledger`], and a check in `job_store.rs` for what random series do not reach.
+//! 5. The simulator, if a worker, a scheduler or a person calls it: `Call` and `Reply` of `drs-simulation`, and
+//!    both of its stores.
 
 mod claim;
 mod drive;
