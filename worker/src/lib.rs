@@ -9,6 +9,8 @@
 //!   its spool are fetched or packed again by a worker that does not have them.
 //! - A slot that is busy asks for no message.
 //! - A step sees its `StepContext` and nothing else of the process.
+//! - Nothing that is only told (log lines, progress, news), and no look for a cancel, holds up a step, a cancel
+//!   or a stop, however long a server is silent.
 //! - A replication holds both of its VMs, the source first; once its recovery point is committed, it
 //!   holds the counterpart alone.
 //!

@@ -54,8 +54,8 @@ async fn look(backend: &Backend, job: &Job, asides: &UnboundedSender<Aside>) {
         rhythm.tick().await;
         let record = backend.store.get(job.id).await;
         let asked = record.is_ok_and(|job| job.is_some_and(|job| job.cancel_requested));
-        if asked && asides.send(Aside::CancelAsked).is_err() {
-            return;
+        if asked {
+            asides.send(Aside::CancelAsked).ok();
         }
     }
 }

@@ -29,7 +29,7 @@ impl Rig {
     }
 
     /// As a version would write it that knows more.
-    fn from_the_future(&self, job: &Job) {
+    fn is_newer(&self, job: &Job) {
         self.redis.cli(&["HSET", &self.key(job), "message", "{\"spec\":{\"kind\":\"teleport\"}}"]);
     }
 
@@ -59,7 +59,7 @@ async fn queued_jobs_are_swept_and_listed_without_the_one_that_cannot_be_read() 
     for job in [&newer, &damaged, &good] {
         rig.store.create(job).await.expect("create");
     }
-    rig.from_the_future(&newer);
+    rig.is_newer(&newer);
     rig.lacks(&damaged, "at");
     let swept = rig.store.sweep(at(1), STALE, 9).await.expect("sweep");
     assert_eq!(ids(&swept), [good.id]);
@@ -87,7 +87,7 @@ async fn lapsed_leases_are_reaped_without_the_one_that_cannot_be_read() {
     for job in [&newer, &damaged, &good] {
         claimed(&rig.store, at(1), job).await;
     }
-    rig.from_the_future(&newer);
+    rig.is_newer(&newer);
     rig.lacks(&damaged, "until");
     let reaped = rig.store.reap(at(61), 9).await.expect("reap");
     assert_eq!(ids(&reaped), [good.id]);
@@ -101,7 +101,7 @@ async fn what_is_over_reaches_history_past_those_that_cannot_be_read() {
     for (second, job) in [&newer, &damaged, &good].into_iter().enumerate() {
         rig.ended(job, second as i64).await;
     }
-    rig.from_the_future(&newer);
+    rig.is_newer(&newer);
     rig.lacks(&damaged, "updated");
     for _ in 0..2 {
         assert_eq!(ids(&rig.store.settled(1).await.expect("settled")), [good.id]);
