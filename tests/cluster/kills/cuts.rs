@@ -150,3 +150,23 @@ fn a_rabbitmq_whose_time_stops_for_twenty_seconds_costs_nothing_that_runs_or_wai
     });
     assert_eq!(cluster.drs().settled(&next), "succeeded");
 }
+
+#[test]
+fn a_worker_that_is_told_to_end_does_not_wait_for_a_redis_whose_time_stops_for_twenty_seconds() {
+    let scene = Scene::begin();
+    let cluster = &scene.cluster;
+    let mut worker = cluster.role(&["worker"]);
+    cluster.drs().run(&["backup", "a/vm-001"]).ok();
+    let running = scene.running("copy-1");
+    let began = Instant::now();
+    cluster.redis.freeze();
+    worker.ask_to_end();
+    let in_time = wait_for("the worker ends", || {
+        let frozen = began.elapsed() < Duration::from_secs(20);
+        (worker.is_over() || !frozen).then_some(frozen)
+    });
+    cluster.redis.thaw();
+    assert!(in_time, "{}", worker.log());
+    let _next = cluster.role(&["worker"]);
+    scene.ends_well(&running, "copy-1");
+}
