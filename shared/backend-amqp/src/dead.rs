@@ -4,7 +4,9 @@
 //! only then is the original acknowledged. A crash between the two leaves both, and the original is
 //! put aside once more. The second sort is put there by the server.
 //!
-//! Reading them takes them out of the queue for a moment: who reads at the same time may miss some.
+//! Reading them takes them out of the queue for a moment: who reads at the same time may miss some. All are
+//! read each time: the server puts what is given back behind what was given back before, so that to give back
+//! some of them would change their order.
 
 use std::time::Duration;
 
@@ -81,11 +83,12 @@ impl DeadLetters for AmqpDispatch {
         let reading = async {
             let channel = session.consuming().await?;
             let mut letters = Vec::new();
-            while letters.len() < limit.min(DEAD_MAX as usize)
-                && let Some(delivery) = get(&session, &channel).await?
-            {
-                letters.push(letter(&delivery));
-            }
+            read_all(&session, &channel, |delivery| {
+                if letters.len() < limit {
+                    letters.push(letter(&delivery));
+                }
+            })
+            .await?;
             put_back(&session, &channel).await?;
             Ok(letters)
         };
@@ -144,19 +147,30 @@ impl AmqpDispatch {
 
 /// The one of that id, in hand.
 async fn find(session: &Session, channel: &Channel, id: &str) -> Result<Option<Delivery>, Trouble> {
+    let mut found = None;
+    read_all(session, channel, |delivery| {
+        if found.is_none() && id_of(&delivery) == id {
+            found = Some(delivery);
+        }
+    })
+    .await?;
+    Ok(found)
+}
+
+/// Takes them all in hand, the oldest first.
+async fn read_all(
+    session: &Session,
+    channel: &Channel,
+    mut see: impl FnMut(Delivery),
+) -> Result<(), Trouble> {
     for _ in 0..DEAD_MAX {
-        match get(session, channel).await? {
-            Some(delivery) if id_of(&delivery) == id => return Ok(Some(delivery)),
-            Some(_) => {}
+        let got = channel.basic_get(DEAD.into(), BasicGetOptions::default());
+        match session.ask("basic.get", got).await? {
+            Some(got) => see(got.delivery),
             None => break,
         }
     }
-    Ok(None)
-}
-
-async fn get(session: &Session, channel: &Channel) -> Result<Option<Delivery>, Trouble> {
-    let got = channel.basic_get(DEAD.into(), BasicGetOptions::default());
-    Ok(session.ask("basic.get", got).await?.map(|got| got.delivery))
+    Ok(())
 }
 
 /// Gives back whatever was read on a channel, and closes it.

@@ -59,6 +59,11 @@ async fn one_is_removed_and_the_others_stay() {
         rig.plain.until_ready(DEAD, i as u32 + 1).await;
     }
     let letters = rig.dispatch.dead(10).await.expect("an answer");
+    for _ in 0..2 {
+        let first = rig.dispatch.dead(1).await.expect("an answer");
+        assert_eq!(first[0].body, "one", "a look at some changes no order");
+        rig.plain.until_ready(DEAD, 3).await;
+    }
     rig.dispatch.remove(&letters[1].id).await.expect("removed");
     rig.plain.until_ready(DEAD, 2).await;
     let letters = rig.dispatch.dead(10).await.expect("an answer");
