@@ -23,7 +23,7 @@ pub(super) async fn run(place: Place, output: Output, args: WorkerArgs) -> Outco
     let patience = if args.once { Patience::None } else { Patience::Endless };
     let begun = cluster::begin(&place, "worker", &shutdown, patience).await;
     let Some(name) = begun.map_err(|failure| later(&args, failure))? else {
-        return Ok(Exit::Success);
+        return Ok(if args.once { Exit::NothingDone } else { Exit::Success });
     };
     let config = WorkerConfig { until: until(&args), ..embedded::worker_config(&place, &name)? };
     let lanes: Vec<&str> = section.lanes.iter().map(|lane| lane.as_str()).collect();
@@ -60,7 +60,7 @@ pub(super) async fn run(place: Place, output: Output, args: WorkerArgs) -> Outco
             output.say("no job came in time");
             Ok(Exit::NothingDone)
         }
-        Some(id) => match place.backend.job(id).await? {
+        Some(id) => match place.backend.job(id).await.map_err(|error| later(&args, error.into()))? {
             Some(job) => told(&place, output, &job).await,
             None => Ok(Exit::NothingDone),
         },

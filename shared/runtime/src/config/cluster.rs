@@ -77,8 +77,9 @@ pub struct ClusterSection {
 }
 
 impl ClusterSection {
+    /// What the file says, if anything: the environment may name the servers, and the file the rest.
     pub(super) fn from_values(values: &Values) -> Option<Self> {
-        Some(Self::read(values)).filter(Self::is_named)
+        Some(Self::read(values)).filter(|read| *read != Self::read(&Values::default()))
     }
 
     fn read(values: &Values) -> Self {

@@ -43,6 +43,14 @@ fn the_template_names_every_key_and_its_values_are_valid() {
 }
 
 #[test]
+fn what_the_file_says_of_a_cluster_stays_when_the_environment_names_the_servers() {
+    let text = "[cluster]\nlanes = [\"north\"]\nca_file = \"/etc/drs/ca.pem\"\n";
+    let cluster = Config::parse(text).expect("it is valid").cluster.expect("a section");
+    assert_eq!(cluster.lanes, ["north".parse().expect("a lane")]);
+    assert_eq!(cluster.ca_file.as_deref(), Some(Path::new("/etc/drs/ca.pem")));
+}
+
+#[test]
 fn the_template_takes_any_path_that_is_text() {
     for path in ["/srv/v", "/srv/a \"b\" c", "/srv/tab\tand\\slash", "/srv/#hash"] {
         let text = template(Some(Path::new(path))).expect("it is text");
