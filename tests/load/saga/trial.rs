@@ -31,7 +31,10 @@ impl Kind {
     /// filled from the vault.
     pub(super) fn does_without(self, call: &str) -> bool {
         let one_pass = [TransferMethod::Stream].map(|m| [Self::Replicate(m), Self::Refresh(m)]);
-        one_pass.concat().contains(&self) && call.contains("write")
+        let makes_point = matches!(self, Self::Backup | Self::Replicate(_) | Self::Refresh(_));
+        // Whether the point is there already is asked first; a vault that is silent then is asked by the steps.
+        (makes_point && call == "get")
+            || (one_pass.concat().contains(&self) && call.contains("write"))
     }
 
     /// What becomes of the VM that is there.
