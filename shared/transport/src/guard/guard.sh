@@ -31,6 +31,7 @@ if ! { folder "$state" && [ -w "$state" ]; } 2>/dev/null; then
     state=${XDG_STATE_HOME:-${HOME:-/nonexistent}/.local/state}/drs-guard
 fi
 dir=$state/vm/$vm
+this_boot=''
 read -r this_boot </proc/sys/kernel/random/boot_id
 
 # ---- records: a reader sees the old text or the new one, also after a power cut
@@ -94,7 +95,7 @@ admit() {
 admit_unless_taken() {
     admit
     holder
-    [ "${h_job:-$job}" = "$job" ] || flock -n -s "$dir/lock" true || answer BUSY "$h_job"
+    [ "$h_job" = "$job" ] || flock -n -s "$dir/lock" true || answer BUSY "$h_job"
 }
 raise() {
     [ "$fence" -ne "$seen" ] || return 0
