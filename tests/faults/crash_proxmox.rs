@@ -68,11 +68,12 @@ struct Foreign {
     before: [String; 2],
 }
 
+/// Of a guest whose number no test gets.
 const STRANGERS: [&str; 5] = [
-    "/var/lib/vz/dump/vzdump-qemu-112-2025_01_01-00_00_00.vma.zst",
-    "/var/lib/vz/dump/vzdump-qemu-112-2025_01_02-00_00_00.vma.dat",
-    "/var/lib/vz/dump/vzdump-qemu-112-2025_01_02-00_00_00.tmp/qemu-server.conf",
-    "/var/lib/vz/dump/vzdump-qemu-112-2025_01_01-00_00_00.log",
+    "/var/lib/vz/dump/vzdump-qemu-987654-2025_01_01-00_00_00.vma.zst",
+    "/var/lib/vz/dump/vzdump-qemu-987654-2025_01_02-00_00_00.vma.dat",
+    "/var/lib/vz/dump/vzdump-qemu-987654-2025_01_02-00_00_00.tmp/qemu-server.conf",
+    "/var/lib/vz/dump/vzdump-qemu-987654-2025_01_01-00_00_00.log",
     "/var/lib/vz/dump/dump.tar",
 ];
 
