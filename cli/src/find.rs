@@ -9,7 +9,8 @@ use crate::failure::{Failure, Outcome};
 use crate::output::Output;
 use crate::output::view::why_unreadable;
 
-/// The job of that id. The beginning of an id is looked for among the newest 1000 jobs.
+/// The job of that id. The beginning of an id is looked for among the newest 1000 jobs, those of history
+/// included: without them it could be unknown, or seem to be of one job alone.
 pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
     if let Ok(id) = id.as_str().parse::<JobId>()
         && let Some(job) = backend.job(id).await?
@@ -17,7 +18,7 @@ pub(crate) async fn job(backend: &Backend, id: &IdPrefix) -> Outcome<Job> {
         return Ok(job);
     }
     let newest = JobFilter { limit: JobFilter::LIMIT_MAX, ..JobFilter::default() };
-    let jobs = backend.jobs(&newest).await?;
+    let jobs = backend.all_jobs(&newest).await?;
     let fitting = jobs.into_iter().filter(|job| id.fits(&job.id));
     the_one(id, fitting, FaultCode::JobNotFound, "job", "drs job list")
 }

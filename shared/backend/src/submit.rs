@@ -47,27 +47,36 @@ impl Backend {
 
     /// Jobs, newest first, those of history among them: the first page. A cursor (`before`) belongs to
     /// one of the two, whose port pages through it. While history cannot be reached its jobs are left out, and
-    /// that is logged.
+    /// that is logged: for people to read, since what is missing cannot be told from what never was.
     ///
     /// # Errors
     /// An adapter failed.
     pub async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, BackendError> {
-        let mut jobs = self.store.list(filter).await?;
-        if let Some(history) = &self.history {
-            // What is in both stands in the store as it is now.
-            let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
-            let past = match history.past(filter).await {
-                Err(error @ BackendError::Unavailable { .. }) => {
-                    tracing::warn!("jobs of the past are left out: {error}");
-                    Vec::new()
-                }
-                past => past?,
-            };
-            jobs.extend(past.into_iter().filter(|job| !known.contains(&job.id)));
-            jobs.sort_by_key(|job| Reverse((job.created_at, job.id)));
-            jobs.truncate(filter.limit.min(JobFilter::LIMIT_MAX));
+        let jobs = self.store.list(filter).await?;
+        let past = match self.past(filter).await {
+            Err(error @ BackendError::Unavailable { .. }) => {
+                tracing::warn!("jobs of the past are left out: {error}");
+                Vec::new()
+            }
+            past => past?,
+        };
+        Ok(merged(jobs, past, filter))
+    }
+
+    /// As [`Backend::jobs`], with none left out: for what follows from which jobs there are.
+    ///
+    /// # Errors
+    /// An adapter failed, that of history included.
+    pub async fn all_jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, BackendError> {
+        let jobs = self.store.list(filter).await?;
+        Ok(merged(jobs, self.past(filter).await?, filter))
+    }
+
+    async fn past(&self, filter: &JobFilter) -> Result<Vec<Job>, BackendError> {
+        match &self.history {
+            Some(history) => history.past(filter).await,
+            None => Ok(Vec::new()),
         }
-        Ok(jobs)
     }
 
     /// Removes a host of which no unfinished job is left.
@@ -103,6 +112,15 @@ impl Backend {
             tracing::debug!(job = %job.id, %error, "not announced");
         }
     }
+}
+
+/// What is in both stands in the store as it is now.
+fn merged(mut jobs: Vec<Job>, past: Vec<Job>, filter: &JobFilter) -> Vec<Job> {
+    let known: BTreeSet<JobId> = jobs.iter().map(|job| job.id).collect();
+    jobs.extend(past.into_iter().filter(|job| !known.contains(&job.id)));
+    jobs.sort_by_key(|job| Reverse((job.created_at, job.id)));
+    jobs.truncate(filter.limit.min(JobFilter::LIMIT_MAX));
+    jobs
 }
 
 /// What became of a submission.
