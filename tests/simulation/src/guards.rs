@@ -83,7 +83,9 @@ impl Removed {
         Self(guards.iter().fold(0, |bits, guard| bits | 1 << *guard as u32))
     }
 
-    pub(crate) fn lacks(self, guard: Guard) -> bool {
+    /// Whether a guard is among them.
+    #[must_use]
+    pub fn lacks(self, guard: Guard) -> bool {
         self.0 & (1 << guard as u32) != 0
     }
 }

@@ -8,7 +8,7 @@ use drs_model::{FencingToken, Job, JobId, Phase};
 use crate::agenda::Millis;
 
 /// What was harmed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Harm {
     /// Two jobs changed one VM at one time.
     Overlap,
