@@ -49,6 +49,14 @@ local function asked_for(phase)
   return phase == 'parked' and { 'resource', 'at' } or {}
 end
 
+-- What scripts take apart or reckon with, and how it must look where it is there.
+local TIME = '[0-6]' .. string.rep('%d', 20)
+local FORM = {
+  order = '^%d:' .. TIME .. ':[^:]+$', attempt = '^%d+$', fence = '^%d+$', steps = '^%d+$',
+  updated = '^' .. TIME .. '$', at = '^' .. TIME .. '$', ['until'] = '^' .. TIME .. '$',
+  published = '^' .. TIME .. '$',
+}
+
 -- What makes a record one that no script can deal with, if anything.
 local function damage(job)
   for _, field in ipairs({ 'order', 'phase', 'updated', 'attempt', 'fence' }) do
@@ -56,6 +64,9 @@ local function damage(job)
   end
   for _, field in ipairs(asked_for(job.phase)) do
     if not job[field] then return 'it has no field ' .. field end
+  end
+  for field, form in pairs(FORM) do
+    if job[field] and not job[field]:find(form) then return 'its field ' .. field .. ' is garbled' end
   end
 end
 

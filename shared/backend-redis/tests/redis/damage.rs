@@ -37,6 +37,17 @@ impl Rig {
         assert_eq!(self.redis.cli(&["HDEL", &self.key(job), field]).trim(), "1");
     }
 
+    fn garbled(&self, job: &Job, field: &str) {
+        self.redis.cli(&["HSET", &self.key(job), field, "garbage"]);
+    }
+
+    async fn published(&self, jobs: &[Job]) {
+        for job in jobs {
+            self.store.create(job).await.expect("create");
+            self.store.published(at(1), job.id).await.expect("published");
+        }
+    }
+
     async fn ended(&self, job: &Job, second: i64) {
         let claim = claimed(&self.store, at(second), job).await;
         let who = Driving { job: job.id, worker: "w", fence: claim.fence };
@@ -135,4 +146,33 @@ async fn a_waiter_that_cannot_be_read_keeps_no_other_one_waiting() {
     let settled = rig.store.finish(at(3), who, &Outcome::Succeeded).await.expect("finish");
     let SettleAnswer::Settled { woken } = settled else { panic!("{settled:?}") };
     assert_eq!(ids(&woken), [in_order[1].id]);
+}
+
+#[tokio::test]
+async fn a_record_with_a_garbled_field_stops_no_sweep() {
+    for field in ["updated", "at", "published", "attempt", "fence", "order"] {
+        let rig = Rig::new().await;
+        let jobs = three("garbled");
+        rig.published(&jobs).await;
+        rig.garbled(&jobs[1], field);
+        let swept = rig.store.sweep(at(100), STALE, 9).await.expect("sweep");
+        let mut found = ids(&swept);
+        found.sort();
+        let mut others = vec![jobs[0].id, jobs[2].id];
+        others.sort();
+        assert_eq!(found, others, "{field}");
+        let error = rig.store.cancel(at(101), jobs[1].id).await.expect_err(field);
+        assert!(error.to_string().contains(&format!("its field {field} is garbled")), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_record_with_a_garbled_lease_stops_no_reap() {
+    let rig = Rig::new().await;
+    let jobs = three("lease");
+    for job in &jobs {
+        claimed(&rig.store, at(1), job).await;
+    }
+    rig.garbled(&jobs[1], "until");
+    assert_eq!(rig.store.reap(at(61), 9).await.expect("reap").len(), 2);
 }
