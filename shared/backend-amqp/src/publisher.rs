@@ -39,10 +39,7 @@ impl Session {
     pub(crate) async fn publish(&self, letter: Letter<'_>) -> Result<Posted, Trouble> {
         match timeout(CONFIRM, self.post(letter)).await {
             Ok(posted) => posted,
-            Err(Elapsed { .. }) if self.is_blocked() => {
-                let why = "it takes no messages now, it is low on memory or disk";
-                Err(Trouble::Away(why.to_owned()))
-            }
+            Err(Elapsed { .. }) if self.is_blocked() => Err(Trouble::full()),
             Err(Elapsed { .. }) => Err(Trouble::silent("a publication", CONFIRM)),
         }
     }

@@ -71,7 +71,7 @@ impl Session {
     }
 
     async fn declare(&self) -> Result<(), Trouble> {
-        let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
+        let channel = self.channel().await?;
         self.ask("a declaration", topology::declare(&channel)).await?;
         for lane in &self.target.lanes {
             self.ensure(lane).await?;
@@ -83,7 +83,7 @@ impl Session {
     pub(crate) async fn ensure(&self, lane: &Lane) -> Result<(), Trouble> {
         let mut lanes = self.lanes.lock().await;
         if !lanes.contains(lane) {
-            let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
+            let channel = self.channel().await?;
             self.ask("a declaration", topology::declare_lane(&channel, lane)).await?;
             lanes.insert(lane.clone());
         }
@@ -95,9 +95,18 @@ impl Session {
         self.lanes.lock().await.remove(lane);
     }
 
+    /// A channel for what is no job to be taken. There is none while the server does not read: it would not
+    /// answer, and each question holds a channel until there are no more.
+    async fn channel(&self) -> Result<Channel, Trouble> {
+        if self.is_blocked() {
+            return Err(Trouble::full());
+        }
+        self.ask("channel.open", self.publishing.create_channel()).await
+    }
+
     /// A channel that confirms what is published on it.
     pub(crate) async fn publishing(&self) -> Result<Channel, Trouble> {
-        let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
+        let channel = self.channel().await?;
         let options = ConfirmSelectOptions::default();
         self.ask("confirm.select", channel.confirm_select(options)).await?;
         Ok(channel)
@@ -175,7 +184,7 @@ impl Session {
 
     /// Asks the server for as little as can be asked.
     pub(crate) async fn greet(&self) -> Result<(), Trouble> {
-        let channel = self.ask("channel.open", self.publishing.create_channel()).await?;
+        let channel = self.channel().await?;
         self.ask("channel.close", channel.close(200, "greeted".into())).await
     }
 

@@ -29,6 +29,10 @@ impl Trouble {
         Self::Away(format!("no answer to {what} within {} s", waited.as_secs()))
     }
 
+    pub(crate) fn full() -> Self {
+        Self::Away("it takes no messages now, it is low on memory or disk".to_owned())
+    }
+
     pub(crate) fn told(self, server: &str) -> BackendError {
         let what = server.to_owned();
         match self {

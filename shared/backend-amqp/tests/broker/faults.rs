@@ -194,6 +194,31 @@ async fn a_frozen_broker_keeps_nobody_for_long() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_low_on_memory_says_so_and_is_asked_nothing_meanwhile() {
+    let broker = aside(RabbitMq::start);
+    let dispatch = connect(&config(&broker.url())).await;
+    must_publish(&dispatch, "a").await;
+    let taken = must_come(&dispatch).await;
+    aside(|| broker.ctl(&["set_vm_memory_high_watermark", "0"]));
+    let began = Instant::now();
+    let low = |answer| match answer {
+        Err(BackendError::Unavailable { reason, .. }) => reason.contains("low on memory"),
+        _ => false,
+    };
+    while !low(dispatch.publish(&message("b", Normal)).await) {
+        assert!(began.elapsed() < PATIENCE, "it takes messages");
+    }
+    // More often than a connection has channels.
+    for _ in 0..3000 {
+        assert!(low(dispatch.reach().await) && low(dispatch.publish(&message("b", Normal)).await));
+    }
+    dispatch.ack(taken).await.expect("acknowledged");
+    aside(|| broker.ctl(&["set_vm_memory_high_watermark", "0.9"]));
+    must_publish(&dispatch, "c").await;
+    dispatch.reach().await.expect("it answers");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_publication_that_no_queue_takes_is_an_error_and_the_next_one_heals_it() {
     let rig = Rig::new().await;
     rig.dispatch.publish(&message("a", Normal)).await.expect("published");
