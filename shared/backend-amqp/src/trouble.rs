@@ -75,6 +75,9 @@ fn answered(code: u16, text: &str) -> Trouble {
             words.to_owned(),
             "Let the user configure, write and read `drs\\..*` and write `amq\\.default`: `rabbitmqctl set_permissions`.",
         ),
+        // As in `access to vhost 'prod' refused for user 'drs': connection limit (8) is reached`: another one may
+        // leave.
+        NOT_ALLOWED if words.contains("limit") => Trouble::Away(words.to_owned()),
         NOT_ALLOWED => Trouble::refused(
             words.to_owned(),
             "Make the virtual host (`rabbitmqctl add_vhost`) and let the user in (`rabbitmqctl set_permissions`), or name another one.",

@@ -55,6 +55,26 @@ async fn a_virtual_host_that_is_not_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn more_connections_than_are_allowed() {
+    let broker = RabbitMq::shared();
+    let config = config(&broker.fresh_vhost());
+    let vhost = config.url.rsplit('/').next().expect("a virtual host").to_owned();
+    let user_url = config.url.replace("drs@", "crowded@");
+    aside(|| broker.ctl(&["set_vhost_limits", "-p", &vhost, r#"{"max-connections": 0}"#]));
+    let (told, class) = said(&config).await;
+    assert!(told.contains("limit") && told.contains(&vhost), "{told}");
+    assert_eq!(class, FaultClass::Transient);
+    aside(|| broker.ctl(&["clear_vhost_limits", "-p", &vhost]));
+    aside(|| broker.ctl(&["add_user", "crowded", "hunter2"]));
+    aside(|| broker.ctl(&["set_permissions", "-p", &vhost, "crowded", ".*", ".*", ".*"]));
+    aside(|| broker.ctl(&["set_user_limits", "crowded", r#"{"max-connections": 0}"#]));
+    let crowded = AmqpConfig { url: user_url, ..config }.with_password(Secret::new("hunter2"));
+    let (told, class) = said(&crowded).await;
+    assert!(told.contains("limit") && told.contains("crowded"), "{told}");
+    assert_eq!(class, FaultClass::Transient);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_user_without_rights() {
     let broker = RabbitMq::shared();
     let config = config(&broker.fresh_vhost());
