@@ -47,17 +47,22 @@ impl Exit {
         match self {
             Self::Success => (0, "done"),
             Self::Internal => (1, "a defect of drs"),
-            Self::Usage => (2, "wrong usage, invalid input or configuration; nothing was done"),
-            Self::NotFound => (3, "no such host, site, VM, point, pair, schedule or job"),
+            Self::Usage => {
+                (2, "wrong usage, input or configuration, or a server refuses us; nothing was done")
+            }
+            Self::NotFound => {
+                (3, "no such host, site, VM, point, pair, schedule, job or dead letter")
+            }
             Self::InUse => (4, "exists already, is in use, or runs already"),
             Self::Unreachable => (5, "a host cannot be reached"),
             Self::Refused => (6, "a host refused: its key, our login, missing rights or tools"),
             Self::JobFailed => (7, "the job failed (11 and 12 say why, where they fit)"),
             Self::JobCancelled => (8, "the job was cancelled"),
             Self::NeedsOperator => (9, "the job waits for a decision"),
-            Self::DataDir => {
-                (10, "data directory, vault or a cluster's server: missing, newer or unusable")
-            }
+            Self::DataDir => (
+                10,
+                "data directory, vault or a cluster's server: missing, away, newer or unusable",
+            ),
             Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
             Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
             Self::NothingDone => {
@@ -88,7 +93,8 @@ impl Exit {
             | F::PointNotFound
             | F::PairNotFound
             | F::ScheduleNotFound
-            | F::JobNotFound => Self::NotFound,
+            | F::JobNotFound
+            | F::DeadLetterNotFound => Self::NotFound,
             F::AlreadyExists | F::InUse | F::VmBusy | F::AlreadyRunning => Self::InUse,
             F::HostUnreachable => Self::Unreachable,
             F::HostKeyUnknown

@@ -135,6 +135,9 @@ fn functions_are_at_most_70_lines() {
 fn the_adapters_are_named_in_one_file() {
     let adapters = [
         "drs_backend_sqlite",
+        "AmqpDispatch",
+        "RedisStore",
+        "PostgresCatalog",
         "SshRemote",
         "ShellGuard",
         "LibvirtDriver",

@@ -19,7 +19,8 @@ Examples:
 
 Exit codes of --once: as of `drs backup` and its like; 75 when no job came
 in time, the job waits for its next attempt, or a server of the cluster is
-away. Without --once a worker waits for its servers.")]
+away; 2 when a server refuses (password, virtual host, certificate). Without
+--once a worker waits for servers that are away.")]
 pub(crate) struct WorkerArgs {
     /// Run one job and end
     #[arg(long)]

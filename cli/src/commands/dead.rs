@@ -1,6 +1,6 @@
 //! `drs dead`
 
-use drs_backend::{BackendError, DeadLetter, DeadLetters};
+use drs_backend::{BackendError, DeadLetter, DeadLetters, Named};
 use drs_runtime::clock;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ pub(super) async fn run(place: &Place, output: Output, command: DeadCommand) -> 
 async fn find(dead: &dyn DeadLetters, id: &str) -> Result<DeadLetter, BackendError> {
     let letters = dead.dead(LOOK_MAX).await?;
     let found = letters.into_iter().find(|letter| letter.id == id);
-    found.ok_or_else(|| BackendError::NotFound(format!("dead letter {id}")))
+    found.ok_or_else(|| BackendError::NotFound(Named::DeadLetter(id.to_owned())))
 }
 
 /// What a removal takes away.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use drs_backend::{BackendError, JobFilter};
+use drs_backend::{BackendError, JobFilter, Named};
 use drs_model::{Fault, FaultCode, Job, JobState, LogLevel, LogLine, StepMark, StepRecord};
 use drs_protocol::store::{CancelAnswer, RetryAnswer};
 use drs_runtime::clock;
@@ -170,7 +170,7 @@ async fn retry(place: &Place, output: Output, id: &IdPrefix) -> Outcome<Exit> {
             "A job that has failed is submitted again by the command that made it.",
         )
         .into()),
-        RetryAnswer::Unknown => Err(BackendError::NotFound(format!("job {id}")).fault().into()),
+        RetryAnswer::Unknown => Err(BackendError::NotFound(Named::Job(id)).fault().into()),
     }
 }
 

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use drs_backend::{BackendError, DeadLetter, DeadLetters};
+use drs_backend::{BackendError, DeadLetter, DeadLetters, Named};
 use drs_model::{JobId, Timestamp};
 use drs_protocol::store::JobMessage;
 use lapin::message::Delivery;
@@ -37,7 +37,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) async fn put_aside(session: &Session, queue: &str, original: Delivery, reason: &str) {
     tracing::warn!(queue, reason, "put aside among the dead letters");
     loop {
-        match bury(session, queue, &original, reason).await {
+        match set_aside(session, queue, &original, reason).await {
             Ok(()) => {
                 return tracing::info!(target: "drs::metric", name = "drs_dead_letters_total", value = 1);
             }
@@ -50,7 +50,7 @@ pub(crate) async fn put_aside(session: &Session, queue: &str, original: Delivery
     }
 }
 
-async fn bury(
+async fn set_aside(
     session: &Session,
     queue: &str,
     original: &Delivery,
@@ -97,8 +97,7 @@ impl DeadLetters for AmqpDispatch {
 
     async fn replay(&self, id: &str) -> Result<JobId, BackendError> {
         self.with_one(id, async |session, delivery| {
-            let damaged =
-                |reason| BackendError::Damaged { what: format!("dead letter {id}"), reason };
+            let damaged = |reason| BackendError::LetterDamaged { id: id.to_owned(), reason };
             let message: JobMessage = message::decode(&delivery.data, &delivery.properties)
                 .map_err(|unfit| damaged(unfit.0))?;
             self.post(session, &message).await?;
@@ -123,7 +122,7 @@ impl AmqpDispatch {
         let channel = session.consuming().await.map_err(|trouble| self.told(trouble))?;
         let acted = match find(&session, &channel, id).await {
             Ok(Some(delivery)) => self.settle(&session, &delivery, act).await,
-            Ok(None) => Err(BackendError::NotFound(format!("dead letter {id}"))),
+            Ok(None) => Err(BackendError::NotFound(Named::DeadLetter(id.to_owned()))),
             Err(trouble) => Err(self.told(trouble)),
         };
         let put_back = put_back(&session, &channel).await;

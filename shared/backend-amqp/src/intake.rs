@@ -21,9 +21,9 @@ use crate::session::Session;
 use crate::topology::{self, CLASSES};
 use crate::trouble::Trouble;
 
-mod site;
+mod lookout;
 
-use site::Site;
+use lookout::Lookout;
 
 /// What the task is told.
 pub(crate) enum Input {
@@ -179,17 +179,17 @@ impl Intake {
             Action::GiveBack { message } => drop(message),
             Action::Look { queue, look } => {
                 let channel = self.up.as_mut().and_then(|up| up.spare.pop());
-                if let Some(site) = self.site(queue) {
-                    tokio::spawn(site.look(look, channel));
+                if let Some(lookout) = self.lookout(queue) {
+                    tokio::spawn(lookout.look(look, channel));
                 }
             }
             Action::Hang { queue, bell } => {
-                if let Some(site) = self.site(queue)
+                if let Some(lookout) = self.lookout(queue)
                     && let Some(up) = &mut self.up
                 {
                     let taken_off = CancellationToken::new();
                     up.hanging.insert(bell, taken_off.clone());
-                    tokio::spawn(site.hang(bell, up.bells.clone(), taken_off));
+                    tokio::spawn(lookout.hang(bell, up.bells.clone(), taken_off));
                 }
             }
             Action::TakeOff { bell } => {
@@ -208,9 +208,14 @@ impl Intake {
         }
     }
 
-    fn site(&self, queue: usize) -> Option<Site> {
+    fn lookout(&self, queue: usize) -> Option<Lookout> {
         let session = Arc::clone(&self.up.as_ref()?.session);
-        Some(Site { session, queue, name: Arc::clone(&self.names[queue]), tell: self.tell.clone() })
+        Some(Lookout {
+            session,
+            queue,
+            name: Arc::clone(&self.names[queue]),
+            tell: self.tell.clone(),
+        })
     }
 }
 

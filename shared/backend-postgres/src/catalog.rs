@@ -6,7 +6,7 @@ mod schedule;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use drs_backend::{BackendError, Catalog};
+use drs_backend::{BackendError, Catalog, Named};
 use drs_model::{
     Fire, Host, HostName, PairName, ReplicationPair, Schedule, ScheduleName, Site, SiteName,
 };
@@ -122,25 +122,25 @@ impl Catalog for PostgresCatalog {
     }
 }
 
-fn host_named(name: &HostName) -> String {
-    format!("host {name}")
+fn host_named(name: &HostName) -> Named {
+    Named::Host(name.clone())
 }
 
-fn pair_named(name: &PairName) -> String {
-    format!("pair {name}")
+fn pair_named(name: &PairName) -> Named {
+    Named::Pair(name.clone())
 }
 
 /// The answer to a change that adds a record.
-fn added(change: &Change, what: impl FnOnce() -> String) -> Result<(), BackendError> {
+fn added(change: &Change, what: impl FnOnce() -> Named) -> Result<(), BackendError> {
     if *change == Change::Nothing { Err(BackendError::Exists(what())) } else { Ok(()) }
 }
 
 /// The answer to a change of a record that must be there.
-fn found(change: &Change, what: impl FnOnce() -> String) -> Result<(), BackendError> {
+fn found(change: &Change, what: impl FnOnce() -> Named) -> Result<(), BackendError> {
     if *change == Change::Nothing { Err(BackendError::NotFound(what())) } else { Ok(()) }
 }
 
-fn one<T>(records: Vec<T>, what: impl FnOnce() -> String) -> Result<T, BackendError> {
+fn one<T>(records: Vec<T>, what: impl FnOnce() -> Named) -> Result<T, BackendError> {
     records.into_iter().next().ok_or_else(|| BackendError::NotFound(what()))
 }
 
@@ -150,7 +150,7 @@ async fn remove(
     sql: &str,
     user: &str,
     values: &Values<'_>,
-    what: String,
+    what: Named,
 ) -> Result<(), BackendError> {
     let change = database.change(sql, values).await?;
     if !matches!(change, Change::Breaks(_)) {
@@ -161,5 +161,5 @@ async fn remove(
         Some(row) => row.try_get(0).map_err(|error| database.damaged(&error))?,
         None => "something that went away meanwhile".into(),
     };
-    Err(BackendError::InUse { what, by })
+    Err(BackendError::InUse { what: what.to_string(), by })
 }

@@ -5,7 +5,7 @@ mod schedule;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use drs_backend::{BackendError, Catalog};
+use drs_backend::{BackendError, Catalog, Named};
 use drs_model::{
     Fire, Host, HostName, PairName, ReplicationPair, Schedule, ScheduleName, Site, SiteName,
 };
@@ -220,15 +220,15 @@ impl SqliteBackend {
     }
 }
 
-fn host_named(name: &HostName) -> String {
-    format!("host {name}")
+fn host_named(name: &HostName) -> Named {
+    Named::Host(name.clone())
 }
 
-fn pair_named(name: &PairName) -> String {
-    format!("pair {name}")
+fn pair_named(name: &PairName) -> Named {
+    Named::Pair(name.clone())
 }
 
-fn found(changed: usize, what: impl FnOnce() -> String) -> Result<(), Failure> {
+fn found(changed: usize, what: impl FnOnce() -> Named) -> Result<(), Failure> {
     if changed == 0 { Err(BackendError::NotFound(what()).into()) } else { Ok(()) }
 }
 
@@ -256,14 +256,10 @@ fn user(connection: &Connection, sql: &str, name: &str) -> Result<Option<String>
     Ok(statement.query_row([name], |row| row.get(0)).optional()?)
 }
 
-fn refuse_used(
-    what: String,
-    pair: Option<String>,
-    schedule: Option<String>,
-) -> Result<(), Failure> {
+fn refuse_used(what: Named, pair: Option<String>, schedule: Option<String>) -> Result<(), Failure> {
     let pair = pair.map(|name| format!("pair {name}"));
     match pair.or(schedule.map(|name| format!("schedule {name}"))) {
-        Some(by) => Err(BackendError::InUse { what, by }.into()),
+        Some(by) => Err(BackendError::InUse { what: what.to_string(), by }.into()),
         None => Ok(()),
     }
 }

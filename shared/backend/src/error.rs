@@ -1,6 +1,48 @@
 //! Why an adapter could not do it.
 
-use drs_model::{Fault, FaultCode, IllegalTransition};
+use std::fmt;
+
+use drs_model::{Fault, FaultCode, HostName, IllegalTransition, JobId, PairName, ScheduleName};
+
+/// Something that errors tell of by its name: `host dc`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A host.
+    Host(HostName),
+    /// A pair.
+    Pair(PairName),
+    /// A schedule.
+    Schedule(ScheduleName),
+    /// A job.
+    Job(JobId),
+    /// A dead letter, by its id.
+    DeadLetter(String),
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) => write!(f, "host {name}"),
+            Self::Pair(name) => write!(f, "pair {name}"),
+            Self::Schedule(name) => write!(f, "schedule {name}"),
+            Self::Job(id) => write!(f, "job {id}"),
+            Self::DeadLetter(id) => write!(f, "dead letter {id}"),
+        }
+    }
+}
+
+impl Named {
+    /// The code when it is not there, and the command that lists what is.
+    fn missing(&self) -> (FaultCode, &'static str) {
+        match self {
+            Self::Host(_) => (FaultCode::HostNotFound, "drs host list"),
+            Self::Pair(_) => (FaultCode::PairNotFound, "drs pair list"),
+            Self::Schedule(_) => (FaultCode::ScheduleNotFound, "drs schedule list"),
+            Self::Job(_) => (FaultCode::JobNotFound, "drs job list"),
+            Self::DeadLetter(_) => (FaultCode::DeadLetterNotFound, "drs dead list"),
+        }
+    }
+}
 
 /// Why an adapter could not do it.
 #[derive(Debug, thiserror::Error)]
@@ -25,10 +67,10 @@ pub enum BackendError {
     },
     /// There is one of that name.
     #[error("{0} exists already")]
-    Exists(String),
+    Exists(Named),
     /// There is none of that name.
     #[error("there is no {0}")]
-    NotFound(String),
+    NotFound(Named),
     /// Something else still refers to it.
     #[error("{what} is used by {by}")]
     InUse {
@@ -54,6 +96,14 @@ pub enum BackendError {
     Damaged {
         /// What.
         what: String,
+        /// Why.
+        reason: String,
+    },
+    /// A dead letter cannot be understood.
+    #[error("dead letter {id} is damaged: {reason}")]
+    LetterDamaged {
+        /// Which.
+        id: String,
         /// Why.
         reason: String,
     },
@@ -88,13 +138,7 @@ impl BackendError {
                 "Choose another name, or remove it first.",
             ),
             Self::NotFound(what) => {
-                let (code, list) = match what.split(' ').next() {
-                    Some("host") => (FaultCode::HostNotFound, "drs host list"),
-                    Some("schedule") => (FaultCode::ScheduleNotFound, "drs schedule list"),
-                    Some("pair") => (FaultCode::PairNotFound, "drs pair list"),
-                    Some("dead") => (FaultCode::JobNotFound, "drs dead list"),
-                    _ => (FaultCode::JobNotFound, "drs job list"),
-                };
+                let (code, list) = what.missing();
                 Fault::permanent(code, text, format!("See what there is with `{list}`."))
             }
             Self::InUse { .. } => {
@@ -105,17 +149,16 @@ impl BackendError {
                 text,
                 "Use the version of drs that wrote it, or a newer one; nothing was changed.",
             ),
-            Self::Damaged { what, .. } => {
-                let remedy = match what.split(' ').next() {
-                    Some("dead") => {
-                        "Replay it with the version of drs that wrote it, or remove it with `drs dead drop`."
-                    }
-                    _ => {
-                        "Restore the data directory, or the data of the server, from a copy; the recovery points in the vault are not touched by this."
-                    }
-                };
-                Fault::permanent(FaultCode::StoreFailed, text, remedy)
-            }
+            Self::Damaged { .. } => Fault::permanent(
+                FaultCode::StoreFailed,
+                text,
+                "Restore the data directory, or the data of the server, from a copy; the recovery points in the vault are not touched by this.",
+            ),
+            Self::LetterDamaged { .. } => Fault::permanent(
+                FaultCode::StoreFailed,
+                text,
+                "Replay it with the version of drs that wrote it, or remove it with `drs dead drop`.",
+            ),
             Self::Illegal(_) => Fault::internal(text),
         }
     }

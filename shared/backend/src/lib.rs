@@ -33,7 +33,7 @@ pub mod work;
 pub use catalog::Catalog;
 pub use dead::{DeadLetter, DeadLetters};
 pub use dispatch::{Delivery, Dispatch};
-pub use error::BackendError;
+pub use error::{BackendError, Named};
 pub use events::{Events, NewLine};
 pub use feed::{Announcement, Feed, Happening};
 pub use history::History;

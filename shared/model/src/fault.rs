@@ -44,6 +44,8 @@ pub enum FaultCode {
     ScheduleNotFound,
     /// No job of that id.
     JobNotFound,
+    /// No dead letter of that id.
+    DeadLetterNotFound,
     /// What is to be created is there already; it is never overwritten.
     AlreadyExists,
     /// It is used by something that has to end or be removed first.

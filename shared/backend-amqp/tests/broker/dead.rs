@@ -45,7 +45,7 @@ async fn one_that_a_newer_version_wrote_cannot_be_replayed_and_stays() {
     assert_eq!(letters[0].job, Some(JobId::from_key("a")));
     rig.plain.until_ready(DEAD, 1).await;
     let replayed = rig.dispatch.replay(&letters[0].id).await.expect_err("a newer version");
-    assert!(matches!(replayed, BackendError::Damaged { .. }), "{replayed:?}");
+    assert!(matches!(replayed, BackendError::LetterDamaged { .. }), "{replayed:?}");
     assert!(replayed.fault().remedy.contains("drs dead drop"), "{:?}", replayed.fault());
     rig.plain.until_ready(DEAD, 1).await;
 }

@@ -1,6 +1,6 @@
 //! Schedules and their latest fires.
 
-use drs_backend::BackendError;
+use drs_backend::{BackendError, Named};
 use drs_model::{Fire, HostName, PairName, Schedule, ScheduleName, Subject};
 use tokio_postgres::Row;
 use tokio_postgres::types::Json;
@@ -20,8 +20,8 @@ const NOTE_FIRE: &str = "\
     UPDATE drs.schedule SET fire_at = $2, fire = $3 \
     WHERE name = $1 AND (fire_at IS NULL OR fire_at < $2) RETURNING name";
 
-fn named(name: &ScheduleName) -> String {
-    format!("schedule {name}")
+fn named(name: &ScheduleName) -> Named {
+    Named::Schedule(name.clone())
 }
 
 /// The host and the pair that a schedule refers to.
@@ -40,7 +40,11 @@ async fn put(database: &Database, sql: &str, schedule: &Schedule) -> Result<Chan
     let (of_host, of_pair) = (host.map(HostName::as_str), pair.map(PairName::as_str));
     match database.change(sql, &[&name, &of_host, &of_pair, &Json(schedule)]).await? {
         Change::Breaks(_) => {
-            let missing = host.map(host_named).or(pair.map(pair_named)).unwrap_or_default();
+            let missing = match &schedule.subject {
+                Subject::Vm(vm) => host_named(&vm.host),
+                Subject::Host(host) => host_named(host),
+                Subject::Pair(pair) => pair_named(pair),
+            };
             Err(BackendError::NotFound(missing))
         }
         change => Ok(change),

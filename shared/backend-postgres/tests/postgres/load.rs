@@ -56,7 +56,7 @@ async fn what_is_removed_while_it_comes_into_use_is_either_gone_or_used() {
                 catalog.remove_pair(&pair.name).await.expect("removed");
                 catalog.remove_host(&dc).await.expect("removed");
             }
-            (Err(BackendError::NotFound(what)), Ok(())) => assert_eq!(what, "host dc"),
+            (Err(BackendError::NotFound(what)), Ok(())) => assert_eq!(what.to_string(), "host dc"),
             other => panic!("{other:?}"),
         }
     }

@@ -1,6 +1,6 @@
 //! Schedules and their latest fires.
 
-use drs_backend::BackendError;
+use drs_backend::{BackendError, Named};
 use drs_model::{Fire, HostName, PairName, Schedule, ScheduleName, Subject};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -16,8 +16,8 @@ const ALL: &str = "SELECT record, fire FROM schedule ORDER BY name";
 
 type Row = (String, Option<String>);
 
-fn named(name: &ScheduleName) -> String {
-    format!("schedule {name}")
+fn named(name: &ScheduleName) -> Named {
+    Named::Schedule(name.clone())
 }
 
 /// The host and the pair that a schedule refers to.

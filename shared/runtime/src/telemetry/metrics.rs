@@ -2,20 +2,20 @@
 //!
 //! | figure | told by | what |
 //! |---|---|---|
-//! | `drs_jobs_ended_total` | worker | jobs that ended, by `kind` and `phase` |
-//! | `drs_job_duration_seconds` | worker | first start to end, by `kind` |
-//! | `drs_job_wait_seconds` | worker | submission to first claim |
-//! | `drs_jobs_running` | worker | jobs that the process drives now |
-//! | `drs_jobs_waiting` | scheduler | jobs that wait for a `resource`: every scheduler tells the same, take the maximum |
-//! | `drs_moved_bytes_total` | worker | by `kind` and `direction`; a staged job moves its bytes twice, as archive and as content |
+//! | `drs_jobs_ended_total` | worker, `drs serve` | jobs that ended, by `kind` and `phase` |
+//! | `drs_job_duration_seconds` | worker, `drs serve` | first start to end, by `kind` |
+//! | `drs_job_wait_seconds` | worker, `drs serve` | submission to first claim |
+//! | `drs_jobs_running` | worker, `drs serve` | jobs that the process drives now |
+//! | `drs_jobs_waiting` | scheduler, `drs serve` | jobs that wait for a `resource`: every scheduler tells the same, take the maximum |
+//! | `drs_moved_bytes_total` | worker, `drs serve` | by `kind` and `direction`; a staged job moves its bytes twice, as archive and as content |
 //! | `drs_takeovers_total` | scheduler, `drs serve` | jobs freed from a worker that gave no sign of life |
-//! | `drs_attempts_failed_total` | worker | by the fault's `code` |
-//! | `drs_lease_lost_total` | worker | jobs it stopped driving since another claim had them |
+//! | `drs_attempts_failed_total` | worker, `drs serve` | by the fault's `code` |
+//! | `drs_lease_lost_total` | worker, `drs serve` | jobs it stopped driving since another claim had them |
 //! | `drs_reconnects_total` | whoever is connected | by `backend` |
 //! | `drs_dead_letters_total` | worker | messages that nobody understood |
-//! | `drs_fires_total` | scheduler | by `outcome` |
+//! | `drs_fires_total` | scheduler, `drs serve` | by `outcome` |
 //! | `drs_recorded_total` | scheduler | ended jobs written into history |
-//! | `drs_leader` | scheduler | 1 while it leads |
+//! | `drs_leader` | scheduler, `drs serve` | 1 while it leads |
 //! | `drs_build_info` | every role | 1, with the `version` |
 //!
 //! A crate that has something to count emits an event and names no library but `tracing`:
@@ -103,6 +103,7 @@ const CODE: Label = label(
         "pair_not_found",
         "schedule_not_found",
         "job_not_found",
+        "dead_letter_not_found",
         "already_exists",
         "in_use",
         "host_unreachable",

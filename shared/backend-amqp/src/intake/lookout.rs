@@ -20,14 +20,14 @@ use crate::trouble::Trouble;
 
 /// A queue, and whom to tell what is found there. What fails ends the session, of which the intake
 /// hears from the link.
-pub(super) struct Site {
+pub(super) struct Lookout {
     pub(super) session: Arc<Session>,
     pub(super) queue: usize,
     pub(super) name: Arc<str>,
     pub(super) tell: mpsc::UnboundedSender<Input>,
 }
 
-impl Site {
+impl Lookout {
     /// Looks once, on a channel of its own.
     pub(super) async fn look(self, look: u64, spare: Option<Channel>) {
         if let Err(trouble) = self.looked(look, spare).await {
