@@ -20,6 +20,7 @@
 //! | `leases` | sorted set | `until:order` of jobs that a worker has |
 //! | `worker:NAME` | sorted set | ids of the jobs that this worker has |
 //! | `ended`, `recorded` | sorted set | `end:id` of jobs that are over: not yet in history, in history |
+//! | `damaged` | sorted set | ids of the jobs whose record scripts cannot deal with, scored by their turn |
 //! | `phase:PHASE` | sorted set | `created:id` of the jobs in this phase |
 //! | `about:HOST/VM`, `about:HOST` | sorted set | `created:id` of the jobs about it |
 //! | `fence` | number | the latest fencing token |
@@ -36,8 +37,9 @@
 //!   most at 1,000 entries of an index. `reap` and `sweep` take the best of the 1,000 that wait longest and
 //!   go on with the next call.
 //! - A right that the user lacks is found when the first connection is made, never in the middle of a script.
-//! - An index entry whose record was deleted by hand, or evicted, or lacks what scripts decide by, is dropped
-//!   where it would be in the way.
+//! - An index entry whose record was deleted by hand, or evicted, is dropped where it would be in the way. A
+//!   record that lacks what scripts decide by is set aside in `damaged`; each sweep looks at 1,000 of these and
+//!   gives a record that reads again its places back.
 //! - A record that cannot be read (a newer version wrote it, a hand changed it) is left out of every answer that
 //!   holds several, and told of in the log once by each process; asked for by itself it is an error.
 //!

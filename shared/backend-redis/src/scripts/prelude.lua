@@ -57,6 +57,10 @@ local FORM = {
   published = '^' .. TIME .. '$',
 }
 
+local function is_known(phase)
+  return DUE[phase] or LEASED[phase] or TERMINAL[phase] or phase == 'parked' or phase == 'needs_operator'
+end
+
 -- What makes a record one that no script can deal with, if anything.
 local function damage(job)
   for _, field in ipairs({ 'order', 'phase', 'updated', 'attempt', 'fence' }) do
@@ -68,6 +72,7 @@ local function damage(job)
   for field, form in pairs(FORM) do
     if job[field] and not job[field]:find(form) then return 'its field ' .. field .. ' is garbled' end
   end
+  if not is_known(job.phase) then return job.phase .. ' is no phase' end
 end
 
 -- A record, or what is wrong with it; neither when there is none.
@@ -196,13 +201,30 @@ local function hold(resource, id) call('ZADD', P .. 'held:' .. resource, 0, id) 
 -- What stands for records that this call came upon and that are damaged.
 local damaged = {}
 
+-- Sets a damaged record aside, behind those that were looked at longer ago.
+local function set_aside(id, wrong)
+  damaged[#damaged + 1] = { 'id', id, 'damage', wrong }
+  local last = call('ZRANGE', P .. 'damaged', -1, -1, 'WITHSCORES')[2] or '0'
+  call('ZADD', P .. 'damaged', last + 1, id)
+end
+
 -- The record behind an entry of an index. An entry whose record is gone (a server that evicts, a hand
 -- that deletes) or damaged is removed, or it would be in the way for ever.
 local function behind(index, entry, id)
   local job, wrong = look(id)
-  if wrong then damaged[#damaged + 1] = { 'id', id, 'damage', wrong } end
+  if wrong then set_aside(id, wrong) end
   if not job then call('ZREM', P .. index, entry); recount(index) end
   return job
+end
+
+-- Gives records that were set aside and read again (a copy was put back, a newer version looks) their places
+-- in the indexes; each call looks at WINDOW of them.
+local function put_back()
+  for _, id in ipairs(call('ZRANGE', P .. 'damaged', 0, WINDOW - 1)) do
+    local job, wrong = look(id)
+    if wrong then set_aside(id, wrong) else call('ZREM', P .. 'damaged', id) end
+    if job then shift({}, places(job)) end
+  end
 end
 
 -- Records, and behind them the damaged ones, so that the caller can tell of them.

@@ -2,7 +2,7 @@
 local entries = call('ZRANGEBYLEX', P .. 'recorded', '-', '(' .. ARGV[2], 'LIMIT', 0, ARGV[3])
 for _, entry in ipairs(entries) do
   local id = entry:sub(23)
-  local job = behind('recorded', entry, id)
+  local job = look(id)
   if job then
     shift(places(job), {})
     for subject in about(job) do call('ZREM', P .. 'about:' .. subject, job.order:sub(3)) end

@@ -1,4 +1,5 @@
 -- 2 and 3: since when, negative, a message is unclaimed that counts as lost, 4: limit.
+put_back()
 local owed = up_to('sent', later(NOW, ARGV[2], ARGV[3]), up_to('unsent', NOW, {}))
 local swept = best_due(owed, ARGV[4])
 for i, job in ipairs(swept) do
