@@ -31,7 +31,7 @@
 //!
 //! # Invariants
 //! - A job stands in exactly the indexes that its state asks for: scripts change a record and its indexes
-//!   together, in one function.
+//!   together, in one function. An entry that does not agree with its record is put right where it is found.
 //! - Nothing has a time to live: a resource is freed by an operation, never by time.
 //! - Nothing grows with the number of jobs: one call returns or changes at most 1,000 records and looks at
 //!   most at 1,000 entries of an index. `reap` and `sweep` take the best of the 1,000 that wait longest and

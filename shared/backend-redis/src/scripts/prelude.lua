@@ -11,7 +11,8 @@ local LEASED = { claimed = true, running = true, cancelling = true }
 local TERMINAL = { succeeded = true, failed = true, cancelled = true }
 -- Most entries of an index that one call looks at.
 local WINDOW = 1000
--- Seconds by which a job that waits is published later than the last time, at most.
+-- Seconds by which a job that waits is published later than the last time, at most: REPEAT_MAX of
+-- `drs_protocol::store`, and the same.
 local REPEAT_MAX = 600
 
 local function later(time, seconds, nanoseconds)
@@ -51,8 +52,10 @@ end
 
 -- What scripts take apart or reckon with, and how it must look where it is there.
 local TIME = '[0-6]' .. string.rep('%d', 20)
+local ORDER = '%d:' .. TIME .. ':[^:]+'
+local ENTRY = '^' .. TIME .. ':' .. ORDER .. '$'
 local FORM = {
-  order = '^%d:' .. TIME .. ':[^:]+$', attempt = '^%d+$', fence = '^%d+$', steps = '^%d+$',
+  order = '^' .. ORDER .. '$', attempt = '^%d+$', fence = '^%d+$', steps = '^%d+$',
   updated = '^' .. TIME .. '$', at = '^' .. TIME .. '$', ['until'] = '^' .. TIME .. '$',
   published = '^' .. TIME .. '$',
 }
@@ -208,13 +211,15 @@ local function set_aside(id, wrong)
   call('ZADD', P .. 'damaged', last + 1, id)
 end
 
--- The record behind an entry of an index. An entry whose record is gone (a server that evicts, a hand
--- that deletes) or damaged is removed, or it would be in the way for ever.
+-- The record behind an entry of an index, if that is where it stands. An entry that is in the way is removed:
+-- its record is gone (a server that evicts, a hand that deletes), damaged, or has its place elsewhere (a version
+-- that reckons otherwise wrote it) and is given that.
 local function behind(index, entry, id)
   local job, wrong = look(id)
+  local stands = job and places(job) or {}
+  if stands[index] == entry then return job end
   if wrong then set_aside(id, wrong) end
-  if not job then call('ZREM', P .. index, entry); recount(index) end
-  return job
+  shift({ [index] = entry }, stands)
 end
 
 -- Gives records that were set aside and read again (a copy was put back, a newer version looks) their places
@@ -282,11 +287,12 @@ local function driven(id, worker, fence)
 end
 
 -- The entries 'time:order' of an index up to a time, added to a list as 'order:time:index', which sorts by
--- the order; at most WINDOW.
+-- the order; at most WINDOW. What is no such entry is removed.
 local function up_to(index, time, list)
   local entries = call('ZRANGEBYLEX', P .. index, '-', '(' .. time .. ';', 'LIMIT', 0, WINDOW)
   for _, entry in ipairs(entries) do
-    list[#list + 1] = entry:sub(23) .. ':' .. entry:sub(1, 22) .. index
+    if entry:find(ENTRY) then list[#list + 1] = entry:sub(23) .. ':' .. entry:sub(1, 22) .. index
+    else call('ZREM', P .. index, entry) end
   end
   return list
 end

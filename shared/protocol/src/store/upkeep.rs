@@ -6,7 +6,7 @@ use super::{Rows, wake};
 
 /// Longest time by which a job that waits is published later than the last time: a broker that lost its
 /// queues has every message again soon after that, and one that is full gets six copies an hour of each,
-/// not one every half a minute.
+/// not one every half a minute. `REPEAT_MAX` in `scripts/prelude.lua` of `drs-backend-redis` is the same.
 const REPEAT_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// From when on it counts how long a job's message was not claimed; `None` when it never was published.
