@@ -14,6 +14,7 @@ if untouched and job.phase ~= 'needs_operator' then
   become(job, 'cancelled', { cancel = '1' })
   return { 'cancelled', release(job, false) }
 end
-local at = job.phase == 'queued' and job.at or NOW
+-- How long it had waited says nothing about how soon the message of the cancel is to be repeated.
+local at = job.phase == 'queued' and job.at > NOW and job.at or NOW
 become(job, 'queued', { at = at, cancel = '1', published = NOW })
 return { 'asked', record(job) }

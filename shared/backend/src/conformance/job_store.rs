@@ -2,10 +2,10 @@
 
 use drs_model::{
     FencingToken, Job, JobId, JobSpec, JobState, Phase, PointId, Resource, SignedDuration,
-    Timestamp,
+    StepMark, StepRecord, Timestamp,
 };
 use drs_protocol::store::{
-    BeatAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, Outcome, ReassertAnswer,
+    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, Outcome, ReassertAnswer,
     RefenceAnswer, SettleAnswer,
 };
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ checks![
     a_job_is_brought_back_from_its_message_and_from_its_worker,
     a_message_that_nobody_claims_is_published_again_after_twice_as_long_each_time,
     a_message_that_never_reached_the_broker_is_published_again_after_the_same_time,
+    a_cancel_whose_message_is_lost_waits_no_longer_than_a_new_job,
     jobs_are_listed_newest_first_in_pages,
     a_list_is_narrowed_to_phases_to_a_vm_and_to_a_host,
     an_unknown_cursor_gives_an_empty_page,
@@ -220,6 +221,30 @@ async fn a_message_that_never_reached_the_broker_is_published_again_after_the_sa
         last = swept_after(&backend, job.id, last, pause).await?;
     }
     Ok(())
+}
+
+async fn a_cancel_whose_message_is_lost_waits_no_longer_than_a_new_job(
+    backend: Backend,
+) -> Verdict {
+    let job = backup("a", "dc/web", 1)?;
+    created(&backend, std::slice::from_ref(&job)).await?;
+    let claim = claimed(&backend, at(2), &job, "w").await?;
+    let who = Driving { job: job.id, worker: "w", fence: claim.fence };
+    let step = StepRecord {
+        step: "copy".to_owned(),
+        mark: StepMark::Planned,
+        output: serde_json::Value::Null,
+        at: at(3),
+    };
+    backend.store.log_step(at(3), who, &step).await?;
+    let how = HandOver { not_before: at(4), fault: None, keep: true, counts: false };
+    backend.store.hand_over(at(4), who, &how).await?;
+    backend.store.published(at(5), job.id).await?;
+    let hours_later = at(5) + SignedDuration::from_hours(2);
+    let asked = backend.store.cancel(hours_later, job.id).await?;
+    let asked = matches!(asked, CancelAnswer::Asked { publish: Some(_) });
+    holds("a worker is to take it back", asked)?;
+    swept_after(&backend, job.id, hours_later, 30).await.map(drop)
 }
 
 async fn jobs_are_listed_newest_first_in_pages(backend: Backend) -> Verdict {

@@ -370,6 +370,10 @@ pub fn cancel<R: Rows>(rows: &mut R, now: Timestamp, id: JobId) -> Result<Cancel
         }
         _ => publish = true,
     }
+    if publish && let JobState::Queued { not_before } = &mut job.state {
+        // How long it had waited says nothing about how soon the message of the cancel is to be repeated.
+        *not_before = now.max(*not_before);
+    }
     job.cancel_requested = true;
     job.updated_at = now;
     if publish {
