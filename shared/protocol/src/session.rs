@@ -209,7 +209,10 @@ impl Session {
         self.take(now, event, &mut actions);
         // A clock that was put back must not keep the lease waiting for as long as it was wrong.
         self.next_beat = self.next_beat.min(now + self.pace.beat);
-        if now >= self.next_beat && !self.ended() {
+        if now >= self.next_beat && self.doing == Doing::Refencing {
+            // A beat under the token that is being replaced would be one of somebody who lost the job.
+            self.next_beat = now + BEAT_AGAIN;
+        } else if now >= self.next_beat && !self.ended() {
             self.next_beat = now + self.pace.beat;
             actions.push(Action::Beat { accepted: self.accepted });
         }

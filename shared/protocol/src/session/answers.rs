@@ -84,6 +84,8 @@ impl Session {
                     self.proceed(now, out);
                 }
             }
+            // It may have crossed the question for a new token; the answer to that one tells the same.
+            BeatAnswer::Lost if self.doing == Doing::Refencing => {}
             BeatAnswer::Lost | BeatAnswer::Done(_) => self.replaced(out),
             BeatAnswer::Unknown => out.push(Action::Reassert),
         }
@@ -100,11 +102,7 @@ impl Session {
             ReassertAnswer::Restored | ReassertAnswer::Exists => match self.doing.clone() {
                 Doing::Logging(record) => out.push(Action::Log(record)),
                 Doing::Settling(action) => out.push(*action),
-                // The host says once more which token it has seen.
-                Doing::Nothing | Doing::Refencing => {
-                    self.doing = Doing::Nothing;
-                    self.proceed(now, out);
-                }
+                Doing::Nothing => self.proceed(now, out),
                 _ => {}
             },
         }
@@ -125,7 +123,13 @@ impl Session {
                 }
             }
             RefenceAnswer::Lost => self.replaced(out),
-            RefenceAnswer::Unknown => out.push(Action::Reassert),
+            RefenceAnswer::Unknown => {
+                // The host says once more which token it has seen.
+                if self.doing == Doing::Refencing {
+                    self.doing = Doing::Nothing;
+                }
+                out.push(Action::Reassert);
+            }
         }
     }
 }

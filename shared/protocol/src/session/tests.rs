@@ -368,6 +368,34 @@ fn a_store_that_forgot_a_job_whose_token_is_stale_is_told_of_it_first() {
 }
 
 #[test]
+fn a_store_that_learnt_of_a_job_by_its_beat_is_asked_for_one_token_only() {
+    let mut session = session(&[("inspect", StepMark::Done)]);
+    session.step(at(1), Event::Tick);
+    let stale = Event::Guard(GuardAnswer::Stale(FencingToken(40)));
+    assert_eq!(session.step(at(1), stale), [Action::Refence(FencingToken(40))]);
+    let unknown = Event::Beat(BeatAnswer::Unknown);
+    assert_eq!(session.step(at(2), unknown), [Action::Reassert]);
+    let restored = Event::Reasserted(ReassertAnswer::Restored);
+    assert_eq!(session.step(at(3), restored), [], "the answer to the first question is awaited");
+    let fenced = Event::Refenced(RefenceAnswer::Fenced(FencingToken(41)));
+    assert_eq!(session.step(at(4), fenced), [Action::Hold]);
+}
+
+#[test]
+fn no_beat_is_told_under_a_token_that_is_being_replaced() {
+    let mut session = session(&[("inspect", StepMark::Done)]);
+    session.step(at(19), Event::Tick);
+    let stale = Event::Guard(GuardAnswer::Stale(FencingToken(40)));
+    session.step(at(19), stale);
+    assert_eq!(session.step(at(20), Event::Tick), []);
+    assert!(session.next_tick() > at(20), "nobody spins meanwhile");
+    assert_eq!(session.step(at(20), Event::Beat(BeatAnswer::Lost)), [], "it crossed the question");
+    let fenced = Event::Refenced(RefenceAnswer::Fenced(FencingToken(41)));
+    let actions = session.step(at(22), fenced);
+    assert_eq!(actions, [Action::Hold, Action::Beat { accepted: false }]);
+}
+
+#[test]
 fn what_cannot_be_taken_back_beside_another_job_waits_without_counting() {
     let busy = Fault::new(FaultClass::Busy, FaultCode::VmBusy, "another job has the VM", "");
     let mut last = job(&[("inspect", StepMark::Done), ("check", StepMark::Planned)]);
