@@ -235,7 +235,7 @@ impl<'a> Drive<'a> {
                 None
             }
             activity::Aside::Guard(answer) => Some(Event::Guard(answer)),
-            activity::Aside::CancelAsked => Some(Event::Beat(BeatAnswer::Kept { cancel: true })),
+            activity::Aside::CancelAsked => Some(Event::CancelAsked),
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Event {
     Beat(BeatAnswer),
     /// The store did not answer to `Beat`.
     BeatFailed,
+    /// The record says that a person asked to cancel the job.
+    CancelAsked,
     /// The store answered to `Reassert`.
     Reasserted(ReassertAnswer),
     /// The store answered to `Refence`.
@@ -250,6 +252,7 @@ impl Session {
                 self.next_beat = self.next_beat.min(now + self.beat_again);
                 self.beat_again = (self.beat_again * 2).min(self.pace.beat);
             }
+            Event::CancelAsked => self.cancel_asked(now, out),
             Event::Reasserted(answer) => self.reasserted(now, &answer, out),
             Event::Refenced(answer) => self.refenced(now, answer, out),
             Event::Settled(answer) => self.settled(&answer, out),

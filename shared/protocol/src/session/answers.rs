@@ -75,19 +75,21 @@ impl Session {
         self.beat_again = BEAT_AGAIN;
         match answer {
             BeatAnswer::Kept { cancel: false } => {}
-            BeatAnswer::Kept { cancel: true } => {
-                self.cancel = true;
-                if self.goal == Goal::Forward && matches!(self.doing, Doing::Running(_)) {
-                    out.push(Action::Abort);
-                    self.goal = Goal::Back(Back::Cancel);
-                    self.doing = Doing::Nothing;
-                    self.proceed(now, out);
-                }
-            }
+            BeatAnswer::Kept { cancel: true } => self.cancel_asked(now, out),
             // It may have crossed the question for a new token; the answer to that one tells the same.
             BeatAnswer::Lost if self.doing == Doing::Refencing => {}
             BeatAnswer::Lost | BeatAnswer::Done(_) => self.replaced(out),
             BeatAnswer::Unknown => out.push(Action::Reassert),
+        }
+    }
+
+    pub(super) fn cancel_asked(&mut self, now: Timestamp, out: &mut Vec<Action>) {
+        self.cancel = true;
+        if self.goal == Goal::Forward && matches!(self.doing, Doing::Running(_)) {
+            out.push(Action::Abort);
+            self.goal = Goal::Back(Back::Cancel);
+            self.doing = Doing::Nothing;
+            self.proceed(now, out);
         }
     }
 

@@ -533,6 +533,21 @@ fn a_renewal_that_failed_is_asked_for_again_soon_and_then_at_leisure() {
 }
 
 #[test]
+fn a_cancel_that_was_read_says_nothing_about_the_lease() {
+    let mut session = session(&[]);
+    session.step(at(1), Event::Tick);
+    let mut now = 20;
+    session.step(at(now), Event::Tick);
+    for pause in [1, 2, 4, 8] {
+        session.step(at(now), Event::BeatFailed);
+        session.step(at(now), Event::CancelAsked);
+        assert_eq!(session.next_tick(), at(now + pause));
+        now += pause;
+        session.step(at(now), Event::Tick);
+    }
+}
+
+#[test]
 fn a_clock_that_is_put_back_keeps_no_lease_waiting() {
     let mut session = Session::new(job(&[]), PLAN.to_vec(), Pace::default(), at(3600));
     session.step(at(3600), Event::Tick);
