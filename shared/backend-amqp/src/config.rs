@@ -1,13 +1,16 @@
 //! How the server is reached, checked before anything is sent.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drs_backend::BackendError;
 use drs_model::{Lane, Secret};
-use lapin::tcp::OwnedTLSConfig;
+use lapin::tcp::{RustlsConnector, RustlsConnectorConfig};
 use lapin::types::Heartbeat;
 use lapin::uri::{AMQPScheme, AMQPUri};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::trouble::Trouble;
 
@@ -22,10 +25,10 @@ pub struct AmqpConfig {
     pub password: Option<Secret>,
     /// Lanes whose jobs are taken. Default `main`. What is published goes to the lane of its job.
     pub lanes: Vec<Lane>,
-    /// Certificates (PEM) of who may vouch for the server, beside those that this machine trusts anyway.
+    /// Certificates (PEM) of who may vouch for the server. Default: the authorities of this machine.
     pub ca_file: Option<PathBuf>,
-    /// How often both sides give a sign of life; after two without one the connection is given up.
-    /// Default 10 s.
+    /// How often both sides give a sign of life; the server may ask for more. After two to three times this
+    /// long without one the connection is given up. Default 10 s.
     pub heartbeat: Duration,
     /// How the connections are called in RabbitMQ's list of them. Default `drs`.
     pub name: String,
@@ -119,17 +122,39 @@ impl Target {
         self.uri.clone()
     }
 
-    /// Who may vouch for the server, read anew: certificates are exchanged while programs run.
-    pub(crate) fn tls(&self) -> Result<OwnedTLSConfig, Trouble> {
-        let Some(path) = self.ca_file.as_ref().filter(|_| self.uri.scheme == AMQPScheme::AMQPS)
-        else {
-            return Ok(OwnedTLSConfig::default());
+    /// What verifies the server, where TLS is spoken. Read anew: certificates are exchanged while programs
+    /// run.
+    pub(crate) fn verifier(&self) -> Result<Option<RustlsConnector>, Trouble> {
+        if self.uri.scheme == AMQPScheme::AMQP {
+            return Ok(None);
+        }
+        let trusted = match &self.ca_file {
+            Some(path) => {
+                RustlsConnectorConfig::default().with_parsable_certificates(of_file(path)?)
+            }
+            None => RustlsConnectorConfig::new_with_native_certs().map_err(untrusting)?,
         };
-        let chain = std::fs::read_to_string(path).map_err(|error| Trouble::Refused {
-            reason: format!("the CA file {} cannot be read: {error}", path.display()),
-            remedy: "Name a file with certificates in PEM form.",
-        })?;
-        Ok(OwnedTLSConfig { identity: None, cert_chain: Some(chain) })
+        trusted.connector_with_no_client_auth().map(Some).map_err(untrusting)
+    }
+}
+
+fn of_file(path: &Path) -> Result<Vec<CertificateDer<'static>>, Trouble> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let wrong = |reason: String| Trouble::Refused {
+        reason: format!("the CA file {} {reason}", path.display()),
+        remedy: "Name a file with certificates in PEM form.",
+    };
+    match read {
+        Ok(found) if Vec::is_empty(&found) => Err(wrong("holds no certificate".to_owned())),
+        Ok(found) => Ok(found),
+        Err(error) => Err(wrong(format!("cannot be read: {error}"))),
+    }
+}
+
+fn untrusting(error: io::Error) -> Trouble {
+    Trouble::Refused {
+        reason: format!("nobody may vouch for it: {error}"),
+        remedy: "Name the certificate of the server's authority (ca_file).",
     }
 }
 

@@ -11,7 +11,7 @@
 //! - What cannot be understood never reaches a worker: it is put aside with a reason, and only then
 //!   acknowledged.
 //! - A message that a worker has is handed out again when its process is gone (at once), gives no sign of
-//!   life (after two to three heartbeats), or has not acknowledged it in 60 s. Workers acknowledge as soon
+//!   life (after two to three times the heartbeat), or has not acknowledged it in 60 s. Workers acknowledge as soon
 //!   as the host has the job, within seconds.
 //! - Nothing connects before it is asked for something. The first call is told why there is no connection;
 //!   from then on one is sought until there is one.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lapin::options::ConfirmSelectOptions;
+use lapin::tcp::AMQPUriTcpExt;
+use lapin::uri::{AMQPScheme, AMQPUri};
 use lapin::{Channel, Connection, ConnectionProperties, Event};
 use tokio::sync::{Mutex, OnceCell, Semaphore};
 use tokio::time::{error::Elapsed, timeout};
@@ -220,11 +222,20 @@ impl Session {
 }
 
 async fn connect(target: &Target, purpose: &str) -> Result<Connection, Trouble> {
-    let tls = target.tls()?;
+    let verifier = target.verifier()?;
     let properties = ConnectionProperties::default()
         .with_connection_name(format!("{} ({purpose})", target.name).into());
     let runtime = lapin::runtime::default_runtime()?;
-    let connecting = Connection::connect_uri_with_config(target.uri(), properties, tls, runtime);
+    // The library's own way trusts the authorities of the machine beside those of a file.
+    let dial = async move |uri: AMQPUri, runtime| {
+        let plain = AMQPUri { scheme: AMQPScheme::AMQP, ..uri };
+        let stream = plain.connect_async(&runtime).await?;
+        match &verifier {
+            Some(verifier) => Ok(stream.into_rustls(verifier, &plain.authority.host).await?),
+            None => Ok(stream),
+        }
+    };
+    let connecting = Connection::connector(target.uri(), runtime, dial, properties);
     match timeout(CONNECT, connecting).await {
         Ok(connected) => Ok(connected?),
         Err(Elapsed { .. }) => Err(Trouble::silent("a new connection", CONNECT)),

@@ -157,7 +157,7 @@ async fn tls_is_spoken_with_a_server_that_is_vouched_for_alone() {
     fs::write(&nonsense, "nothing").expect("a file");
     for (config, says) in [
         (at("localhost", None), "no trusted connection"),
-        (at("localhost", Some(nonsense)), "no trusted connection"),
+        (at("localhost", Some(nonsense)), "nonsense.pem holds no certificate"),
         (at("localhost", Some(file("missing.pem"))), "missing.pem cannot be read"),
         // A server of another name.
         (at("127.0.0.1", Some(file("ca.pem"))), "no trusted connection"),
