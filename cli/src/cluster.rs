@@ -31,12 +31,16 @@ pub(crate) async fn begin(
     signals::stop_on_signals(shutdown.clone(), || tracing::info!("handing over"))
         .map_err(|error| Fault::internal(format!("no signal handlers: {error}")))?;
     watched::serve(place, shutdown).await?;
-    match patience {
-        Patience::Endless => servers::wait(&place.servers, shutdown).await?,
-        Patience::None => servers::reach(&place.servers).await?,
-    }
-    if shutdown.is_stopping() {
-        return Ok(None);
+    let ready = async {
+        match patience {
+            Patience::Endless => servers::wait(&place.servers).await,
+            Patience::None => servers::reach(&place.servers).await,
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.stopping() => return Ok(None),
+        ready = ready => ready?,
     }
     let (machine, process) = (environment::machine_name(), std::process::id());
     Ok(Some(format!("{role}-{machine}-{process}-{:x}", clock::now().as_millisecond())))

@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use drs_backend::BackendError;
 use drs_model::FaultClass;
-use drs_runtime::Shutdown;
 use futures::future::{join_all, try_join_all};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -35,24 +34,33 @@ pub(crate) trait Server: Send + Sync {
 pub(crate) type Servers = Arc<[Box<dyn Server>]>;
 
 /// Asks each of them once.
+///
+/// # Errors
+/// One of them cannot be used. One that no waiting changes is told rather than one that is away.
 pub(crate) async fn reach(servers: &Servers) -> Outcome<()> {
-    try_join_all(servers.iter().map(|server| server.reach())).await?;
-    Ok(())
+    let asked = servers.iter().map(|server| async {
+        match server.reach().await {
+            Err(error) if passes(&error) => Ok(Some(error)),
+            answer => answer.map(|()| None),
+        }
+    });
+    match try_join_all(asked).await?.into_iter().flatten().next() {
+        Some(away) => Err(away.into()),
+        None => Ok(()),
+    }
 }
 
-/// Waits until each of them has answered, or until the shutdown signal *stop*.
+/// Waits until each of them has answered.
 ///
 /// # Errors
 /// One of them refuses us in a way that no waiting changes.
-pub(crate) async fn wait(servers: &Servers, shutdown: &Shutdown) -> Outcome<()> {
-    tokio::select! {
-        biased;
-        () = shutdown.stopping() => {}
-        reached = try_join_all(servers.iter().map(|server| wait_for(server.as_ref()))) => {
-            reached?;
-        }
-    }
+pub(crate) async fn wait(servers: &Servers) -> Outcome<()> {
+    try_join_all(servers.iter().map(|server| wait_for(server.as_ref()))).await?;
     Ok(())
+}
+
+fn passes(error: &BackendError) -> bool {
+    error.fault().class == FaultClass::Transient
 }
 
 async fn wait_for(server: &dyn Server) -> Result<(), BackendError> {
@@ -64,14 +72,14 @@ async fn wait_for(server: &dyn Server) -> Result<(), BackendError> {
             Ok(()) => break,
             Err(error) => error,
         };
-        let fault = error.fault();
-        if fault.class != FaultClass::Transient {
+        if !passes(&error) {
             return Err(error);
         }
         if told.is_none_or(|told| told.elapsed() >= REMIND) {
             told = Some(Instant::now());
             let waited = began.elapsed().as_secs();
-            tracing::warn!(waited_seconds = waited, "waiting: {error}; do: {}", fault.remedy);
+            let remedy = error.fault().remedy;
+            tracing::warn!(waited_seconds = waited, "waiting: {error}; do: {remedy}");
         }
         sleep(pause).await;
         pause = PAUSE_MAX.min(pause * 2);

@@ -1,11 +1,11 @@
 //! Roles that do their work.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
 use drs_tests::cluster::{Cluster, Role, Settings};
-use drs_tests::product::wait_for;
+use drs_tests::product::{Finished, wait_for};
 
 /// A cluster whose roles can be watched.
 fn watched() -> Cluster {
@@ -96,6 +96,9 @@ fn a_role_that_waits_ends_when_it_is_told_to_or_refused() {
     }
     let drs = cluster.drs();
     drs.run(&["worker", "--once"]).fails(75, &["Redis at 127.0.0.1", "do: "]);
+    let mut command = drs.command(&["worker", "--once"]);
+    command.env("DRS_POSTGRES_PASSWORD", "hunter2");
+    Finished::of(command.output().expect("drs runs")).fails(2, &["PostgreSQL at 127.0.0.1"]);
     let postgres = cluster.environment()[3].1.replace("/drs?", "/nowhere?");
     for (variable, value, told) in [
         ("DRS_AMQP_PASSWORD", "hunter2", "RabbitMQ at "),
@@ -107,6 +110,22 @@ fn a_role_that_waits_ends_when_it_is_told_to_or_refused() {
         assert_eq!(role.ended(), Some(2), "{log}");
         assert!(log.contains("error: ") && log.contains(told) && log.contains("do: "), "{log}");
     }
+}
+
+#[test]
+fn a_worker_for_one_job_that_is_told_to_end_waits_for_no_server() {
+    let cluster = watched();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    // Each of them is given 5 s.
+    let hosts = vec![silent.local_addr().expect("an address").to_string(); 40].join(",");
+    let url = format!("postgres://drs@{hosts}/drs?sslmode=disable");
+    let mut role = cluster.begin_with(&["worker", "--once"], &[("DRS_POSTGRES_URL", &url)]);
+    assert!(asked(&role, "/healthz").starts_with("HTTP/1.1 200"), "it hears signals from now on");
+    role.ask_to_end();
+    wait_for("it ends", || role.is_over().then_some(()));
+    let log = role.log();
+    assert_eq!(role.ended(), Some(75), "{log}");
+    assert!(!log.contains("error: "), "{log}");
 }
 
 #[test]
