@@ -3,6 +3,8 @@
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, cmd};
 
+use crate::failure::ends_connection;
+
 /// A setting, the value it must have, and what another value costs.
 const WANTED: [(&str, &str, &str); 3] = [
     (
@@ -22,8 +24,14 @@ const WANTED: [(&str, &str, &str); 3] = [
     ),
 ];
 
-/// One line for each setting that is not as it must be, or cannot be asked for; `what` names the server.
-pub(crate) async fn warnings(server: &mut MultiplexedConnection, what: &str) -> Vec<String> {
+/// One line for each setting that is not as it must be, or is not told; `what` names the server.
+///
+/// # Errors
+/// The connection ended before all was answered.
+pub(crate) async fn warnings(
+    server: &mut MultiplexedConnection,
+    what: &str,
+) -> RedisResult<Vec<String>> {
     let mut warnings = Vec::new();
     for (setting, wanted, cost) in WANTED {
         match current(server, setting).await {
@@ -31,6 +39,7 @@ pub(crate) async fn warnings(server: &mut MultiplexedConnection, what: &str) -> 
             Ok(Some(value)) => {
                 warnings.push(format!("{what} has {setting} {value}, not {wanted}: {cost}"));
             }
+            Err(error) if ends_connection(&error) => return Err(error),
             Ok(None) | Err(_) => warnings.push(format!(
                 "{what} does not let its setting {setting} be read (CONFIG GET): make sure that it \
                  is {wanted}, else {cost}"
@@ -40,7 +49,7 @@ pub(crate) async fn warnings(server: &mut MultiplexedConnection, what: &str) -> 
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    warnings
+    Ok(warnings)
 }
 
 async fn current(server: &mut MultiplexedConnection, setting: &str) -> RedisResult<Option<String>> {

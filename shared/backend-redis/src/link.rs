@@ -206,7 +206,7 @@ impl Link {
         let mut live = self.open().await?;
         if self.warnings.get().is_none() {
             self.check_rights(&mut live).await?;
-            let found = durability::warnings(&mut live.connection, &self.what).await;
+            let found = durability::warnings(&mut live.connection, &self.what).await?;
             self.warnings.get_or_init(|| found);
         }
         Ok(live)

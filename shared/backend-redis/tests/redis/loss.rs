@@ -95,6 +95,31 @@ async fn a_store_needs_its_server_at_the_first_call_and_checks_it_then() {
     assert!(warnings.len() == 1 && warnings[0].contains("everysec"), "{warnings:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_while_it_is_checked_is_checked_again() {
+    let redis = Redis::start_with(&["--appendfsync", "everysec"]);
+    let line = Proxy::to(redis.port());
+    line.delay(Duration::from_millis(100));
+    let url = format!("redis://127.0.0.1:{}", line.port());
+    let config = RedisConfig { prefix: redis.fresh_prefix(), ..RedisConfig::new(url) };
+    let store = RedisStore::open(&config, Clock::Caller).expect("nothing is asked so far");
+    let asking = tokio::spawn({
+        let store = store.clone();
+        async move { store.reach().await }
+    });
+    // The first setting is told, and others are still to be asked for.
+    while !redis.cli(&["INFO", "commandstats"]).contains("cmdstat_config") {
+        assert!(!asking.is_finished(), "it asks for no setting");
+    }
+    line.sever();
+    asking.await.expect("a task").expect_err("the server is lost");
+    line.delay(Duration::ZERO);
+    line.heal();
+    until("the server answers", || store.reach()).await;
+    let warnings = store.warnings();
+    assert!(warnings.len() == 1 && warnings[0].contains("everysec"), "{warnings:?}");
+}
+
 #[tokio::test]
 async fn a_server_that_is_rolled_back_is_brought_beyond_the_hosts_token() {
     let redis = Redis::start();
