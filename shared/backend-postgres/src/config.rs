@@ -21,6 +21,8 @@ pub struct PostgresConfig {
     /// `postgres://USER@HOST:PORT/DATABASE?sslmode=MODE`, without a password. Several hosts may stand there,
     /// parted by commas; `target_session_attrs=read-write` then takes the one that can be written. A socket
     /// is named by its folder: `postgres:///DATABASE?host=/run/postgresql&user=USER`. Each host has 5 s to answer.
+    /// They are tried in their order; `load_balance_hosts=random` mixes the addresses of one name alone.
+    /// `hostaddr`, when given, has an address for each host; a port stands behind its host.
     ///
     /// | `sslmode` | meaning |
     /// |---|---|
@@ -67,6 +69,7 @@ impl PostgresConfig {
         let mut config: Config = url
             .parse()
             .map_err(|error: tokio_postgres::Error| invalid(crate::failure::chain(&error), FORM))?;
+        fits(&config)?;
         if let Some(password) = &self.password {
             config.password(password.reveal());
         }
@@ -94,7 +97,36 @@ fn urls(url: &str) -> Vec<String> {
         Some((user, hosts)) => (format!("{user}@"), hosts),
         None => (String::new(), authority),
     };
-    hosts.split(',').map(|host| format!("{scheme}://{user}{host}{path}")).collect()
+    if !hosts.contains(',') {
+        return vec![url.to_owned()];
+    }
+    let each = hosts.split(',').enumerate();
+    each.map(|(i, host)| format!("{scheme}://{user}{host}{}", with_address(path, i))).collect()
+}
+
+/// The path and the parameters of a URL, with the address of one of the hosts.
+fn with_address(path: &str, host: usize) -> String {
+    let words = path.split_inclusive(['?', '&']).map(|word| {
+        let Some(addresses) = word.strip_prefix("hostaddr=") else { return word.to_owned() };
+        let end = if word.ends_with('&') { "&" } else { "" };
+        let address = addresses.trim_end_matches('&').split(',').nth(host).unwrap_or_default();
+        format!("hostaddr={address}{end}")
+    });
+    words.collect()
+}
+
+/// As the driver wants it before it connects.
+fn fits(config: &Config) -> Result<(), BackendError> {
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    let (servers, ports) = (hosts.max(addresses), config.get_ports().len());
+    if (hosts > 0 && addresses > 0 && hosts != addresses) || (ports > 1 && ports != servers) {
+        let reason = format!("its URL has {hosts} hosts, {addresses} addresses and {ports} ports");
+        return Err(invalid(
+            reason,
+            "Write each port behind its host, as in postgres://USER@a:5432,b:5433/DATABASE, and in `hostaddr` an address for each host or none.",
+        ));
+    }
+    Ok(())
 }
 
 fn is_postgres(scheme: &str) -> bool {
@@ -159,8 +191,38 @@ mod tests {
         let url = "postgres://drs@a:1,b,[::1]:2/main?target_session_attrs=read-write";
         let parted = |host| format!("postgres://drs@{host}/main?target_session_attrs=read-write");
         assert_eq!(urls(url), ["a:1", "b", "[::1]:2"].map(parted));
-        for one in ["postgres:///main?host=/run/pg,/b&user=drs", "postgres://db?user=a,b"] {
+        for one in [
+            "postgres:///main?host=/run/pg,/b&user=drs",
+            "postgres://db?user=a,b",
+            "postgres:///main?hostaddr=::1,::2",
+        ] {
             assert_eq!(urls(one), [one]);
+        }
+    }
+
+    #[test]
+    fn each_host_has_its_own_address() {
+        for url in [
+            "postgres://drs@a:1,b:2/main?hostaddr=10.0.0.1,10.0.0.2&sslmode=require",
+            "postgres://drs@a:1,b:2?sslmode=require&hostaddr=10.0.0.1,10.0.0.2",
+        ] {
+            let parted = PostgresConfig::new(url).host_by_host().expect(url);
+            let parts = parted.iter().map(|one| (one.get_ports()[0], one.get_hostaddrs()[0]));
+            let parts: Vec<String> = parts.map(|(port, ip)| format!("{ip} {port}")).collect();
+            assert_eq!(parts, ["10.0.0.1 1", "10.0.0.2 2"], "{url}");
+        }
+    }
+
+    #[test]
+    fn hosts_addresses_and_ports_that_do_not_fit_are_refused() {
+        for (url, reason) in [
+            ("postgres://drs@a,b/main?port=1,2", "2 hosts, 0 addresses and 4 ports"),
+            ("postgres://drs@a/main?port=1", "1 hosts, 0 addresses and 2 ports"),
+            ("postgres://drs@a,b/main?hostaddr=::1", "2 hosts, 1 addresses and 2 ports"),
+        ] {
+            let error = parsed(url).expect_err(url);
+            assert!(error.to_string().contains(reason), "{url}: {error}");
+            assert!(error.fault().remedy.contains("behind its host"), "{url}");
         }
     }
 

@@ -90,23 +90,21 @@ impl Database {
         &self.what
     }
 
-    pub(crate) async fn migrate(&self, migrations: &[&str]) -> Result<(), BackendError> {
+    /// A connection to tables that are up to date. It is there before anybody waits for another caller: a server
+    /// that is silent costs each of them its own time alone.
+    async fn client(&self) -> Result<Client, BackendError> {
         let mut client = self.connection().await?;
-        let migrated = schema::migrate(&mut client, migrations, &self.what);
-        match timeout(MIGRATED_WITHIN, migrated).await {
-            Ok(migrated) => migrated.map_err(|failure| failure.told(&self.what)),
+        let migrating = async || schema::migrate(&mut client, schema::MIGRATIONS, &self.what).await;
+        let migrated = timeout(MIGRATED_WITHIN, self.current.get_or_try_init(migrating)).await;
+        match migrated {
+            Ok(Ok(())) => Ok(client),
+            Ok(Err(failure)) => Err(failure.told(&self.what)),
             Err(_) => Err(self.silent(client, MIGRATED_WITHIN)),
         }
     }
 
-    /// A connection to tables that are up to date.
-    async fn client(&self) -> Result<Client, BackendError> {
-        self.current.get_or_try_init(|| self.migrate(schema::MIGRATIONS)).await?;
-        self.connection().await
-    }
-
     /// A connection that was alive just now.
-    async fn connection(&self) -> Result<Client, BackendError> {
+    pub(crate) async fn connection(&self) -> Result<Client, BackendError> {
         match timeout(self.reached_within, self.pool.get()).await {
             Ok(client) => client.map_err(|error| unconnected(&error, &self.what)),
             Err(_) => Err(unavailable(&self.what, SLOW)),

@@ -84,6 +84,28 @@ async fn a_host_that_is_silent_leaves_the_next_its_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn callers_of_a_server_that_is_silent_from_the_first_wait_side_by_side() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = silent.local_addr().expect("an address").port();
+    let url = format!("postgres://drs@127.0.0.1:{port}/drs?sslmode=disable");
+    let catalog = PostgresCatalog::open(&config(&url)).expect("nothing is asked so far");
+    let mut calls = JoinSet::new();
+    for _ in 0..4 {
+        let catalog = catalog.clone();
+        calls.spawn(async move { catalog.reach().await });
+    }
+    let mut connections = Vec::new();
+    while connections.len() < calls.len() {
+        tokio::select! {
+            biased;
+            connection = silent.accept() => connections.push(connection.expect("a caller")),
+            answer = calls.join_next() => panic!("one waits for another: {answer:?}"),
+        }
+    }
+    calls.join_all().await.into_iter().for_each(assert_unavailable);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_statement_that_gets_no_answer_fails_and_gives_its_connection_up() {
     let server = Postgres::start();
     let proxy = Proxy::to(server.port());
