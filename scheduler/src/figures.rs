@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use drs_backend::{Backend, BackendError};
-use drs_model::Resource;
+use drs_model::{Phase, Resource};
 
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -16,14 +16,24 @@ pub(crate) struct Waiting {
     pub(crate) vm: u64,
     pub(crate) host: u64,
     pub(crate) dump: u64,
+    /// Queued: nothing but a worker is missing.
+    pub(crate) worker: u64,
+    /// An attempt failed and the next one is not due.
+    pub(crate) retry: u64,
 }
 
 /// Every scheduler tells the same figures: they are read as a maximum, not as a sum.
 pub(crate) async fn run(backend: &Backend) {
     loop {
         match waiting(backend).await {
-            Ok(Waiting { vm, host, dump }) => {
-                for (resource, value) in [("vm", vm), ("host", host), ("dump", dump)] {
+            Ok(Waiting { vm, host, dump, worker, retry }) => {
+                for (resource, value) in [
+                    ("vm", vm),
+                    ("host", host),
+                    ("dump", dump),
+                    ("worker", worker),
+                    ("retry", retry),
+                ] {
                     tracing::info!(target: "drs::metric", name = "drs_jobs_waiting", resource, value);
                 }
             }
@@ -34,7 +44,11 @@ pub(crate) async fn run(backend: &Backend) {
 }
 
 pub(crate) async fn waiting(backend: &Backend) -> Result<Waiting, BackendError> {
-    let mut waiting = Waiting::default();
+    let mut waiting = Waiting {
+        worker: backend.store.count(Phase::Queued).await? as u64,
+        retry: backend.store.count(Phase::RetryWait).await? as u64,
+        ..Waiting::default()
+    };
     for (resource, jobs) in backend.store.waiting(RESOURCES_MAX).await? {
         let figure = match resource {
             Resource::Vm(_) => &mut waiting.vm,

@@ -113,15 +113,18 @@ async fn an_end_that_cannot_be_told_is_told_later_and_the_job_is_kept_until_then
 async fn jobs_that_wait_are_counted_by_what_they_wait_for() {
     let bench = Bench::new("2026-11-22T01:00:00Z").await;
     let spec = JobSpec::backup("dc/web".parse().expect("a VM"));
-    for key in ["a", "b", "c"] {
+    for key in ["a", "b", "c", "d"] {
         let (id, now) = (JobId::from_key(key), bench.now());
         let submitted =
             submit(&bench.backend, id, spec.clone(), None, now).await.expect("submitted");
         let message = JobMessage::from(submitted.job());
+        if key == "d" {
+            continue;
+        }
         let claim = bench.backend.store.claim(now, &message, "w", LEASE).await.expect("claimed");
         assert_eq!(matches!(claim, ClaimAnswer::Claimed(_)), key == "a");
     }
-    let expected = Waiting { vm: 2, ..Waiting::default() };
+    let expected = Waiting { vm: 2, worker: 1, ..Waiting::default() };
     assert_eq!(waiting(&bench.backend).await.expect("figures"), expected);
 }
 

@@ -238,6 +238,10 @@ impl JobStore for RedisStore {
         Ok(waiting)
     }
 
+    async fn count(&self, phase: Phase) -> Result<usize, BackendError> {
+        self.call(&script::COUNT).text(phase).run().await?.next()
+    }
+
     async fn get(&self, id: JobId) -> Result<Option<Job>, BackendError> {
         let mut answer = self.call(&script::GET).text(id).run().await?;
         if answer.is_empty() { Ok(None) } else { answer.job().map(Some) }

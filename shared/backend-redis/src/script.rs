@@ -25,6 +25,7 @@ scripts![
     BURY = "bury",
     CANCEL = "cancel",
     CLAIM = "claim",
+    COUNT = "count",
     CREATE = "create",
     FINISH = "finish",
     GET = "get",

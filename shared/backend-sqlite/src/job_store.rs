@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use drs_backend::{BackendError, JobFilter, JobStore, Wait};
 use drs_model::{
-    FencingToken, Job, JobId, JobState, Resource, SignedDuration, StepRecord, Timestamp,
+    FencingToken, Job, JobId, JobState, Phase, Resource, SignedDuration, StepRecord, Timestamp,
 };
 use drs_protocol::store::{
     self, BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, JobMessage,
@@ -21,6 +21,8 @@ use crate::writer::Durability;
 pub(crate) const POSITION: &str = "\
     SELECT count(*) FILTER (WHERE (class, created_at, id) <= (?2, ?3, ?4)), count(*) \
     FROM job WHERE parked_on = ?1";
+
+pub(crate) const COUNT: &str = "SELECT count(*) FROM job WHERE phase = ?1";
 
 const WAITING: &str = "\
     SELECT parked_on, count(*) FROM job WHERE parked_on IS NOT NULL \
@@ -184,6 +186,15 @@ impl JobStore for SqliteBackend {
 
     async fn waiting(&self, limit: usize) -> Result<Vec<(Resource, usize)>, BackendError> {
         self.database.read(move |connection| waiting(connection, limit)).await
+    }
+
+    async fn count(&self, phase: Phase) -> Result<usize, BackendError> {
+        let counted = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(COUNT)?;
+            let jobs: i64 = statement.query_row([phase.as_str()], |row| row.get(0))?;
+            Ok(usize::try_from(jobs).unwrap_or_default())
+        };
+        self.database.read(counted).await
     }
 
     async fn get(&self, id: JobId) -> Result<Option<Job>, BackendError> {

@@ -223,6 +223,7 @@ async fn no_query_reads_a_whole_table() {
         rows::OWED,
         rows::AWAITED,
         job_store::POSITION,
+        job_store::COUNT,
         dispatch::FORGET_TAKEN,
         dispatch::PUBLISH,
         dispatch::NEXT,

@@ -160,6 +160,9 @@ pub trait JobStore: Send + Sync {
     /// How many jobs are parked on each resource, at most `limit` resources, the most awaited first.
     async fn waiting(&self, limit: usize) -> Result<Vec<(Resource, usize)>, BackendError>;
 
+    /// How many jobs are in a phase.
+    async fn count(&self, phase: Phase) -> Result<usize, BackendError>;
+
     /// One record.
     async fn get(&self, id: JobId) -> Result<Option<Job>, BackendError>;
 

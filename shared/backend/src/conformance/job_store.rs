@@ -5,8 +5,8 @@ use drs_model::{
     StepMark, StepRecord, Timestamp,
 };
 use drs_protocol::store::{
-    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, Outcome, ReassertAnswer,
-    RefenceAnswer, SettleAnswer,
+    BeatAnswer, CancelAnswer, ClaimAnswer, CreateAnswer, Driving, HandOver, Outcome,
+    ReassertAnswer, RefenceAnswer, SettleAnswer,
 };
 use tokio::task::JoinSet;
 

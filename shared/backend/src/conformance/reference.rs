@@ -291,6 +291,10 @@ impl Pair {
             let wait = wait_of(&self.ledger, &wanted, job);
             same("a wait", &self.backend.store.wait_of(job.id).await?, &wait)?;
         }
+        for phase in Phase::ALL {
+            let jobs = wanted.iter().filter(|job| job.state.phase() == phase).count();
+            same("a count", &self.backend.store.count(phase).await?, &jobs)?;
+        }
         wanted.sort_by_key(|job| std::cmp::Reverse((job.created_at, job.id)));
         let phases = vec![Phase::Queued, Phase::Parked, Phase::NeedsOperator];
         let open: Vec<Job> =

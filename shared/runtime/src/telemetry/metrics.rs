@@ -6,7 +6,7 @@
 //! | `drs_job_duration_seconds` | worker, `drs serve` | first start to end, by `kind` |
 //! | `drs_job_wait_seconds` | worker, `drs serve` | submission to first claim |
 //! | `drs_jobs_running` | worker, `drs serve` | jobs that the process drives now |
-//! | `drs_jobs_waiting` | scheduler, `drs serve` | jobs that wait for a `resource`: every scheduler tells the same, take the maximum |
+//! | `drs_jobs_waiting` | scheduler, `drs serve` | jobs that wait for a `resource` (`worker`: queued, `retry`: for their next attempt): every scheduler tells the same, take the maximum |
 //! | `drs_moved_bytes_total` | worker, `drs serve` | by `kind` and `direction`; a staged job moves its bytes twice, as archive and as content |
 //! | `drs_takeovers_total` | scheduler, `drs serve` | jobs freed from a worker that gave no sign of life |
 //! | `drs_attempts_failed_total` | worker, `drs serve` | by the fault's `code` |
@@ -89,7 +89,7 @@ const fn figure(
 const KIND: Label =
     label("kind", &["inspect", "backup", "restore", "replicate", "verify", "power", "fan_out"]);
 const PHASE: Label = label("phase", &["succeeded", "failed", "cancelled", "needs_operator"]);
-const RESOURCE: Label = label("resource", &["vm", "host", "dump"]);
+const RESOURCE: Label = label("resource", &["vm", "host", "dump", "worker", "retry"]);
 const DIRECTION: Label = label("direction", &["read", "write", "verify"]);
 const CODE: Label = label(
     "code",
@@ -169,7 +169,7 @@ pub const LIST: &[Figure] = &[
         "drs_jobs_waiting",
         Kind::Gauge,
         &[RESOURCE],
-        "Jobs that wait for a VM, a slot of a host, or a host's one dump",
+        "Jobs that wait for a VM, a slot of a host, a host's one dump, a free worker, or the time of their next attempt",
     ),
     figure(
         "drs_moved_bytes_total",

@@ -1,0 +1,2 @@
+-- 2: phase.
+return { call('ZCARD', P .. 'phase:' .. ARGV[2]) }
