@@ -9,8 +9,9 @@
 //!   its spool are fetched or packed again by a worker that does not have them.
 //! - A slot that is busy asks for no message.
 //! - A step sees its `StepContext` and nothing else of the process.
-//! - Nothing that is only told (log lines, progress, news), and no look for a cancel, holds up a step, a cancel
-//!   or a stop, however long a server is silent.
+//! - Nothing that is only told holds up a step, a cancel or a stop for long, however long a server is silent: each
+//!   log line at most 2 s, and so the end of a job by its latest progress; other progress, news, and the look for
+//!   a cancel not at all.
 //! - A replication holds both of its VMs, the source first; once its recovery point is committed, it
 //!   holds the counterpart alone.
 //!

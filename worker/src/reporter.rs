@@ -13,7 +13,8 @@ use crate::telemetry::Moved;
 /// How long the store is waited for, until it keeps a line or the progress.
 const KEEP_LIMIT: Duration = Duration::from_secs(2);
 
-/// Tells of one job. Never fails: no decision rests on what is told.
+/// Tells of one job. Never fails: no decision rests on what is told. While the store is silent, each line
+/// holds up the caller for 2 s at most.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     job: JobId,
