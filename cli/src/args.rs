@@ -38,7 +38,9 @@ key and its default. The environment stands over it:
                       the servers of a cluster: [cluster]
   DRS_AMQP_PASSWORD, DRS_REDIS_PASSWORD, DRS_POSTGRES_PASSWORD
                       their passwords
+  DRS_CA_FILE         who may vouch for them: [cluster] ca_file
   DRS_LANES           whose jobs a worker takes: [cluster] lanes, as a,b
+  DRS_METRICS         where a role is watched: [telemetry] metrics
   DRS_LOG             what is logged: [log] level
   OTEL_EXPORTER_OTLP_ENDPOINT
                       where traces go: [telemetry] otlp

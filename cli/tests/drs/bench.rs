@@ -143,6 +143,12 @@ impl Bench {
         ran(&mut self.command(words))
     }
 
+    /// As [`Bench::run`], with these variables.
+    pub(crate) fn run_with(&self, line: &str, variables: &[(&str, &str)]) -> Ran {
+        let words = line.split(' ').collect::<Vec<_>>();
+        ran(self.command(&words).envs(variables.iter().copied()))
+    }
+
     /// As [`Bench::run`], with a file's content coming through a pipe as standard input.
     pub(crate) fn fed(&self, line: &str, input: &Path) -> Ran {
         let words = line.split(' ').collect::<Vec<_>>();

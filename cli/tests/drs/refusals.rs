@@ -1,5 +1,7 @@
 //! Bad input: what, why, what to do, the documented exit code, and nothing changed.
 
+use std::net::TcpListener;
+
 use crate::bench::Bench;
 
 #[test]
@@ -14,6 +16,28 @@ fn what_does_not_exist_is_3() {
     bench.fails("vm list nowhere", 3, "host_not_found");
     bench.fails("pair add web --source lab/vm-001 --target nowhere", 3, "host_not_found");
     assert_eq!(bench.ok("job list --json").stdout, "[]\n", "nothing was submitted");
+}
+
+#[test]
+fn what_the_environment_names_and_cannot_be_used_is_2() {
+    let bench = Bench::new("vms=0");
+    let fails = |line: &str, variables: &[(&str, &str)], says: &str| {
+        let ran = bench.run_with(line, variables);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{}", ran.stderr);
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let refused = format!("nothing can be served on {address}");
+    fails("serve", &[("DRS_METRICS", &address)], &refused);
+    fails("serve", &[("DRS_METRICS", "9464")], "DRS_METRICS must be an IP address and a port");
+    let cluster = [
+        ("DRS_AMQP_URL", "amqps://127.0.0.1"),
+        ("DRS_REDIS_URL", "rediss://127.0.0.1"),
+        ("DRS_POSTGRES_URL", "postgres://127.0.0.1/drs?sslmode=require"),
+        ("DRS_CA_FILE", "/nowhere/ca.pem"),
+    ];
+    fails("host list", &cluster, "/nowhere/ca.pem");
 }
 
 #[test]

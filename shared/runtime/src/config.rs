@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 use drs_model::{Fault, FaultCode};
 
 pub use cluster::{ClusterSection, Server};
-use schema::Values;
 pub use schema::template;
+use schema::{SOCKET, Values};
 
 use crate::environment;
 
@@ -83,9 +83,25 @@ pub struct TelemetrySection {
     /// `otlp`: where traces go, as OTLP over HTTP: the URL before `/v1/traces`. The environment's
     /// `OTEL_EXPORTER_OTLP_ENDPOINT` stands over it. Default `None`: nowhere.
     pub otlp: Option<String>,
-    /// `metrics`: on which address a role answers `/metrics`, `/healthz` and `/readyz`. Default `None`:
-    /// on none.
+    /// `metrics`: on which address a role answers `/metrics`, `/healthz` and `/readyz`. The environment's
+    /// `DRS_METRICS` stands over it. Default `None`: on none.
     pub metrics: Option<SocketAddr>,
+}
+
+impl TelemetrySection {
+    /// What the environment says, over what the file says.
+    ///
+    /// # Errors
+    /// `DRS_METRICS` is no address.
+    fn completed(self) -> Result<Self, ConfigError> {
+        let metrics = match environment::metrics() {
+            None => self.metrics,
+            Some(text) => Some(text.parse().map_err(|_| {
+                ConfigError::Environment(format!("DRS_METRICS must be {SOCKET}, not {text:?}"))
+            })?),
+        };
+        Ok(Self { otlp: environment::otlp_endpoint().or(self.otlp), metrics })
+    }
 }
 
 /// How a log line is written.
@@ -178,11 +194,10 @@ impl Config {
         };
         let config = Self::parse(&text)
             .map_err(|mistakes| ConfigError::Mistakes { path: path.to_owned(), mistakes })?;
-        let otlp = environment::otlp_endpoint().or(config.telemetry.otlp);
         Ok(Self {
             vault: VaultSection { path: environment::vault().or(config.vault.path) },
             cluster: ClusterSection::completed(config.cluster)?,
-            telemetry: TelemetrySection { otlp, ..config.telemetry },
+            telemetry: config.telemetry.completed()?,
             ..config
         })
     }

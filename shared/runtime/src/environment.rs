@@ -10,6 +10,8 @@
 //! | `DRS_AMQP_PASSWORD`, `DRS_REDIS_PASSWORD`, `DRS_POSTGRES_PASSWORD` | their passwords |
 //! | `DRS_VAULT` | the vault's directory, in place of `[vault] path` |
 //! | `DRS_LANES` | whose jobs a worker takes, in place of `[cluster] lanes` |
+//! | `DRS_CA_FILE` | who may vouch for those servers, in place of `[cluster] ca_file` |
+//! | `DRS_METRICS` | where a role answers those who watch it, in place of `[telemetry] metrics` |
 //! | `OTEL_EXPORTER_OTLP_ENDPOINT` | where traces go, in place of `[telemetry] otlp` |
 //! | `SSH_AUTH_SOCK` | the SSH agent's socket, for hosts without a key file |
 #![allow(clippy::disallowed_methods)]
@@ -26,6 +28,11 @@ pub const DATA_DIR: &str = "DRS_DATA_DIR";
 #[must_use]
 pub fn log_filter() -> Option<String> {
     filled("DRS_LOG").and_then(|value| value.into_string().ok())
+}
+
+/// Where a role answers those who watch it.
+pub(crate) fn metrics() -> Option<String> {
+    filled("DRS_METRICS").and_then(|value| value.into_string().ok())
 }
 
 /// Where traces go.
@@ -81,6 +88,11 @@ pub(crate) fn server_url(name: &str) -> Option<String> {
 pub(crate) fn server_password(name: &str) -> Option<Secret> {
     let value = filled(&format!("DRS_{name}_PASSWORD"))?;
     value.into_string().ok().map(Secret::new)
+}
+
+/// The file with the certificates of who may vouch for the servers of the cluster.
+pub(crate) fn ca_file() -> Option<PathBuf> {
+    filled("DRS_CA_FILE").map(PathBuf::from)
 }
 
 /// The lanes of a worker.

@@ -47,7 +47,7 @@ impl HttpError {
         Fault::permanent(
             FaultCode::InvalidConfig,
             self.to_string(),
-            "Name a free address of this machine in [telemetry] metrics, or none.",
+            "Name a free address of this machine in [telemetry] metrics or DRS_METRICS, or none.",
         )
     }
 }

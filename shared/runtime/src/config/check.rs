@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Mistake;
-use super::schema::{KEYS, Key, Rule, Value, Values};
+use super::schema::{KEYS, Key, Rule, SOCKET, Value, Values};
 
 /// The values of a file.
 ///
@@ -139,7 +139,7 @@ fn read(rule: Rule, value: &DeValue<'_>) -> Result<Value, String> {
         (Rule::Socket, DeValue::String(text)) if text.parse::<SocketAddr>().is_ok() => {
             Ok(Value::Text(text.to_string()))
         }
-        (Rule::Socket, _) => Err("an IP address and a port, as in \"127.0.0.1:9464\"".into()),
+        (Rule::Socket, _) => Err(SOCKET.into()),
         (Rule::Lanes, _) => Err("a list of names in quotes, as in [\"main\"]".into()),
     }
 }

@@ -1,8 +1,8 @@
 //! Where the servers of a cluster are.
 //!
 //! Each setting can come from the environment in place of the file, so that a worker in a container needs no
-//! file at all: `DRS_AMQP_URL`, `DRS_REDIS_URL`, `DRS_POSTGRES_URL`, each with `..._PASSWORD`, and
-//! `DRS_LANES`, a list with commas.
+//! file for them: `DRS_AMQP_URL`, `DRS_REDIS_URL`, `DRS_POSTGRES_URL`, each with `..._PASSWORD`,
+//! `DRS_CA_FILE`, and `DRS_LANES`, a list with commas.
 
 use std::path::{Path, PathBuf};
 
@@ -69,8 +69,8 @@ pub struct ClusterSection {
     pub redis: Server,
     /// `postgres`: hosts, pairs, schedules and the jobs of the past.
     pub postgres: Server,
-    /// `ca_file`: whose signatures are trusted, for all three. Default `None`: the authorities of this
-    /// machine.
+    /// `ca_file`: whose signatures are trusted, for all three, and nobody else's. Default `None`: those of
+    /// the authorities of this machine.
     pub ca_file: Option<PathBuf>,
     /// `lanes`: whose jobs the worker of this machine takes. Default `main`.
     pub lanes: Vec<Lane>,
@@ -101,6 +101,7 @@ impl ClusterSection {
         section.amqp.override_from("AMQP");
         section.redis.override_from("REDIS");
         section.postgres.override_from("POSTGRES");
+        section.ca_file = environment::ca_file().or(section.ca_file);
         if let Some(lanes) = environment::lanes() {
             let read: Result<_, drs_model::InvalidName> =
                 lanes.split(',').map(|lane| lane.trim().parse()).collect();

@@ -38,6 +38,9 @@ const fn key(section: &'static str, name: &'static str, rule: Rule) -> Key {
 
 const REDIS: [&str; 4] = ["redis://", "rediss://", "redis+sentinel://", "rediss+sentinel://"];
 
+/// What [`Rule::Socket`] wants.
+pub(super) const SOCKET: &str = "an IP address and a port, as in \"127.0.0.1:9464\"";
+
 /// The whole file.
 pub(super) const KEYS: &[Key] = &[
     key("worker", "slots", Rule::Integer(1, 256)),
@@ -101,7 +104,7 @@ pub(super) const TEMPLATE: &str = "\
 #redis_password_file = \"/etc/drs/redis-password\"
 #postgres = \"postgres://drs@postgres.example/drs?sslmode=require\"
 #postgres_password_file = \"/etc/drs/postgres-password\"
-# Whose signatures are trusted; without it: the authorities of this machine.
+# Whose signatures are trusted, and nobody else's; without it: the authorities of this machine. Or DRS_CA_FILE.
 #ca_file = \"/etc/drs/ca.pem\"
 # Whose jobs the worker of this machine takes; see `drs site edit --lane`.
 #lanes = [\"main\"]
@@ -112,8 +115,8 @@ pub(super) const TEMPLATE: &str = "\
 #format = \"text\"
 
 [telemetry]
-# Where traces go (OTLP over HTTP), and where a server answers /metrics, /healthz and /readyz; without
-# them: nowhere.
+# Where traces go (OTLP over HTTP), and where a role answers /metrics, /healthz and /readyz; without them:
+# nowhere. A second role beside this file takes its address from DRS_METRICS.
 #otlp = \"http://collector.example:4318\"
 #metrics = \"127.0.0.1:9464\"
 ";
