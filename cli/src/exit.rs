@@ -48,7 +48,7 @@ impl Exit {
             Self::Success => (0, "done"),
             Self::Internal => (1, "a defect of drs"),
             Self::Usage => {
-                (2, "wrong usage, input or configuration, or a server refuses us; nothing was done")
+                (2, "wrong usage, input or configuration, a server refuses; nothing was done")
             }
             Self::NotFound => {
                 (3, "no such host, site, VM, point, pair, schedule, job or dead letter")
@@ -59,10 +59,9 @@ impl Exit {
             Self::JobFailed => (7, "the job failed (11 and 12 say why, where they fit)"),
             Self::JobCancelled => (8, "the job was cancelled"),
             Self::NeedsOperator => (9, "the job waits for a decision"),
-            Self::DataDir => (
-                10,
-                "data directory, vault or a cluster's server: missing, away, newer or unusable",
-            ),
+            Self::DataDir => {
+                (10, "data directory, vault or a server: missing, away, newer or unusable")
+            }
             Self::PointDamaged => (11, "a recovery point or an archive is damaged"),
             Self::NoSpace => (12, "no space left on a host, on this machine or in the vault"),
             Self::NothingDone => {

@@ -154,5 +154,6 @@ fn a_dead_letter_that_cannot_be_replayed_can_be_removed() {
     let told = drs.run(&["dead", "drop", "letter", "--yes"]).ok();
     assert!(told.stdout.contains("dead letter letter is removed"), "{}", told.stdout);
     assert_eq!(letters(), Some(0));
-    drs.run(&["dead", "drop", "letter", "--yes"]).fails(3, &["drs dead list"]);
+    drs.run(&["dead", "drop", "letter", "--yes"])
+        .fails(3, &["dead_letter_not_found", "drs dead list"]);
 }

@@ -60,10 +60,12 @@ pub(super) async fn run(place: Place, output: Output, args: WorkerArgs) -> Outco
             output.say("no job came in time");
             Ok(Exit::NothingDone)
         }
-        Some(id) => match place.backend.job(id).await.map_err(|error| later(&args, error.into()))? {
-            Some(job) => told(&place, output, &job).await,
-            None => Ok(Exit::NothingDone),
-        },
+        Some(id) => {
+            match place.backend.job(id).await.map_err(|error| later(&args, error.into()))? {
+                Some(job) => told(&place, output, &job).await,
+                None => Ok(Exit::NothingDone),
+            }
+        }
     }
 }
 
