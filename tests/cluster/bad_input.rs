@@ -106,6 +106,8 @@ fn commands_need_the_servers_that_they_use_and_no_other() {
 
     cluster.postgres.restart();
     cluster.rabbitmq.restart();
+    // Its stream is there a moment after it listens.
+    wait_for("RabbitMQ is whole", || (drs.run(&["dead", "list"]).code == 0).then_some(()));
     cluster.redis.stop();
     all(&[&["point", "list"], &["host", "list"], &["dead", "list"]]);
     drs.run(&["job", "list"]).fails(10, &["Redis at 127.0.0.1", "do: Check that the server runs"]);
