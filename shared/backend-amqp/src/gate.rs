@@ -8,7 +8,9 @@
 //!   as many looks are under way as callers need, and one alone while the queue seems to be empty.
 //! - **Bell** (a consumer with prefetch 1) on a queue that a look found empty, while somebody waits for
 //!   it. It rings once: it has ended when its message comes, so it can never hold a second one. It stays
-//!   for [`LINGER`] when nobody asks any more, and what it brings then goes back at once.
+//!   for [`LINGER`] when nobody asks any more, and what it brings then goes back at once. It is hung anew
+//!   after [`RENEWAL`], on another channel and with a look before: of a quorum queue that is deleted and made
+//!   again at once, RabbitMQ (3.10) hands messages to the consumers of the old one, and sends none of them.
 //!
 //! A caller's queues are searched in its order (class, then lane), each only when those before it are
 //! empty.
@@ -19,6 +21,8 @@ use std::collections::BTreeMap;
 const LOOKS_MAX: usize = 32;
 /// Ticks (of a second) for which a bell stays when nobody asks.
 const LINGER: u64 = 1;
+/// Ticks after which a bell that did not ring is hung anew.
+const RENEWAL: u64 = 30;
 /// Ticks for which a caller whose wait is over is kept by a server that does not answer.
 const PATIENCE: u64 = 2;
 
@@ -93,6 +97,8 @@ enum Server {
 #[derive(Default, Clone)]
 struct Queue {
     bell: Option<u64>,
+    /// When the bell was hung.
+    hung: u64,
     /// Looks under way.
     looks: usize,
     /// Looks that will probably find something.
@@ -201,6 +207,7 @@ impl<M> Gate<M> {
 
     /// Sends callers on to their next queue, hangs and takes off bells, and lets nobody wait in vain.
     fn search(&mut self) {
+        self.take_off();
         let mut needed = vec![0; self.queues.len()];
         let mut hang = vec![false; self.queues.len()];
         for caller in self.callers.values() {
@@ -224,11 +231,11 @@ impl<M> Gate<M> {
             if hang {
                 let bell = self.next_number();
                 self.queues[queue].bell = Some(bell);
+                self.queues[queue].hung = self.ticks;
                 self.actions.push(Action::Hang { queue, bell });
             }
         }
         self.look(&needed);
-        self.take_off();
         let queues = std::mem::take(&mut self.queues);
         self.dismiss(|caller| {
             let is_empty = |&queue: &usize| {
@@ -255,9 +262,9 @@ impl<M> Gate<M> {
 
     fn take_off(&mut self) {
         for at in &mut self.queues {
-            if self.ticks > at.asked + LINGER
-                && let Some(bell) = at.bell.take()
-            {
+            let is_over = self.ticks > at.asked + LINGER || self.ticks > at.hung + RENEWAL;
+            if is_over && let Some(bell) = at.bell.take() {
+                at.empty = 0;
                 self.actions.push(Action::TakeOff { bell });
             }
         }

@@ -1,7 +1,8 @@
 //! Taking messages: the gate's decisions carried out on the server.
 //!
-//! One task owns the gate. Looks run on channels of their own, since the server answers the requests of
-//! one channel one after the other; all bells share a channel.
+//! One task owns the gate. Looks and bells have a channel each, since the server answers the requests of one
+//! channel one after the other. A channel serves again what comes next, but for that of a bell that was taken
+//! off: it ends with its last message, and whatever the server counts as delivered there comes again.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use drs_model::{JobClass, Lane};
 use lapin::Channel;
-use lapin::options::BasicQosOptions;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,6 @@ use crate::hands::{Hands, Held};
 use crate::link::State;
 use crate::session::Session;
 use crate::topology::{self, CLASSES};
-use crate::trouble::Trouble;
 
 mod lookout;
 
@@ -31,8 +30,8 @@ pub(crate) enum Input {
     Asked { caller: CallerId, classes: Vec<JobClass>, patient: bool, reply: Reply },
     /// Its wait is over, or it is gone.
     Overdue { caller: CallerId },
-    /// A session is there, and a channel for its bells.
-    Ready { session: Arc<Session>, bells: Channel },
+    /// A session is there, and a first channel.
+    Ready { session: Arc<Session>, channel: Channel },
     /// From a session: what it is, and the channel that was used.
     Heard { session: u64, event: Event<Box<Held>>, channel: Option<Channel> },
 }
@@ -55,7 +54,6 @@ pub(crate) struct Intake {
 /// A session in use.
 struct Up {
     session: Arc<Session>,
-    bells: Channel,
     spare: Vec<Channel>,
     hanging: HashMap<u64, CancellationToken>,
 }
@@ -117,8 +115,8 @@ impl Intake {
         self.step(Event::Coming);
         let tell = self.tell.clone();
         tokio::spawn(async move {
-            match prepare(&session).await {
-                Ok(bells) => drop(tell.send(Input::Ready { session, bells })),
+            match lookout::open(&session).await {
+                Ok(channel) => drop(tell.send(Input::Ready { session, channel })),
                 // The link tells the end of its session.
                 Err(trouble) => tracing::debug!("no messages can be taken: {trouble}"),
             }
@@ -133,10 +131,9 @@ impl Intake {
                 self.step(Event::Asked { caller, queues, patient });
             }
             Input::Overdue { caller } => self.step(Event::Overdue { caller }),
-            Input::Ready { session, bells } => {
+            Input::Ready { session, channel } => {
                 if !session.is_over() {
-                    let (spare, hanging) = (Vec::new(), HashMap::new());
-                    self.up = Some(Up { session, bells, spare, hanging });
+                    self.up = Some(Up { session, spare: vec![channel], hanging: HashMap::new() });
                     self.step(Event::Up);
                 }
             }
@@ -178,9 +175,8 @@ impl Intake {
             Action::Dismiss { caller } => self.answer(caller, None),
             Action::GiveBack { message } => drop(message),
             Action::Look { queue, look } => {
-                let channel = self.up.as_mut().and_then(|up| up.spare.pop());
                 if let Some(lookout) = self.lookout(queue) {
-                    tokio::spawn(lookout.look(look, channel));
+                    tokio::spawn(lookout.look(look));
                 }
             }
             Action::Hang { queue, bell } => {
@@ -189,7 +185,7 @@ impl Intake {
                 {
                     let taken_off = CancellationToken::new();
                     up.hanging.insert(bell, taken_off.clone());
-                    tokio::spawn(lookout.hang(bell, up.bells.clone(), taken_off));
+                    tokio::spawn(lookout.hang(bell, taken_off));
                 }
             }
             Action::TakeOff { bell } => {
@@ -208,20 +204,14 @@ impl Intake {
         }
     }
 
-    fn lookout(&self, queue: usize) -> Option<Lookout> {
-        let session = Arc::clone(&self.up.as_ref()?.session);
+    fn lookout(&mut self, queue: usize) -> Option<Lookout> {
+        let up = self.up.as_mut()?;
         Some(Lookout {
-            session,
+            session: Arc::clone(&up.session),
+            spare: up.spare.pop(),
             queue,
             name: Arc::clone(&self.names[queue]),
             tell: self.tell.clone(),
         })
     }
-}
-
-/// A channel for the bells.
-async fn prepare(session: &Arc<Session>) -> Result<Channel, Trouble> {
-    let bells = session.consuming().await?;
-    session.ask("basic.qos", bells.basic_qos(1, BasicQosOptions::default())).await?;
-    Ok(bells)
 }

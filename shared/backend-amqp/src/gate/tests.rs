@@ -149,6 +149,22 @@ fn bells_are_taken_off_when_nobody_asks_any_more() {
 }
 
 #[test]
+fn a_bell_that_does_not_ring_is_hung_anew_behind_a_look() {
+    let mut world = World::new();
+    world.asks(1, &[NORMAL]);
+    // Nothing rings for it any more: the message lies in the queue beside it.
+    world.queues[NORMAL].push("a");
+    for _ in 0..=RENEWAL {
+        assert_eq!(world.given, []);
+        world.happens(Event::Tick);
+    }
+    assert_eq!(world.given, [(1, "a")]);
+    let looks = world.looks;
+    world.asks(2, &[NORMAL]);
+    assert_eq!((world.looks, world.hung.len()), (looks + 1, 1), "it waits behind a bell again");
+}
+
+#[test]
 fn a_bell_that_rings_for_nobody_gives_its_message_back_and_is_gone() {
     let mut world = World::new();
     world.asks(1, &[NORMAL]);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use lapin::message::Delivery;
-use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions};
+use lapin::options::{BasicCancelOptions, BasicConsumeOptions, BasicGetOptions, BasicQosOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, Consumer};
 use tokio::sync::mpsc;
@@ -22,24 +22,23 @@ use crate::trouble::Trouble;
 /// hears from the link.
 pub(super) struct Lookout {
     pub(super) session: Arc<Session>,
+    /// A channel that was used before.
+    pub(super) spare: Option<Channel>,
     pub(super) queue: usize,
     pub(super) name: Arc<str>,
     pub(super) tell: mpsc::UnboundedSender<Input>,
 }
 
 impl Lookout {
-    /// Looks once, on a channel of its own.
-    pub(super) async fn look(self, look: u64, spare: Option<Channel>) {
-        if let Err(trouble) = self.looked(look, spare).await {
+    /// Looks once.
+    pub(super) async fn look(mut self, look: u64) {
+        if let Err(trouble) = self.looked(look).await {
             tracing::debug!(queue = &*self.name, "no look: {trouble}");
         }
     }
 
-    async fn looked(&self, look: u64, spare: Option<Channel>) -> Result<(), Trouble> {
-        let channel = match spare {
-            Some(channel) => channel,
-            None => self.session.consuming().await?,
-        };
+    async fn looked(&mut self, look: u64) -> Result<(), Trouble> {
+        let channel = self.channel().await?;
         let get = channel.basic_get(self.queue_name(), BasicGetOptions::default());
         let found = match self.session.ask("basic.get", get).await? {
             None => Found::Nothing,
@@ -53,18 +52,14 @@ impl Lookout {
     }
 
     /// Waits for one message, or until it is taken off.
-    pub(super) async fn hang(self, bell: u64, channel: Channel, taken_off: CancellationToken) {
-        if let Err(trouble) = self.hung(bell, &channel, taken_off).await {
+    pub(super) async fn hang(mut self, bell: u64, taken_off: CancellationToken) {
+        if let Err(trouble) = self.hung(bell, taken_off).await {
             tracing::debug!(queue = &*self.name, "no bell: {trouble}");
         }
     }
 
-    async fn hung(
-        &self,
-        bell: u64,
-        channel: &Channel,
-        taken_off: CancellationToken,
-    ) -> Result<(), Trouble> {
+    async fn hung(&mut self, bell: u64, taken_off: CancellationToken) -> Result<(), Trouble> {
+        let channel = self.channel().await?;
         let tag = ShortString::from(format!("bell-{bell}"));
         let options = BasicConsumeOptions::default();
         let consume =
@@ -79,7 +74,8 @@ impl Lookout {
                 self.session.ask("basic.cancel", cancel).await?;
                 // What came before the server heard of it.
                 if let Some(Ok(late)) = next(&mut consumer).await {
-                    self.rang(bell, channel, late);
+                    let message = self.hold(&channel, late);
+                    self.tell(Event::Rang { queue: self.queue, bell, message }, None);
                 }
                 return Ok(());
             }
@@ -89,7 +85,8 @@ impl Lookout {
                 // Sent before the message is handed on, so before its acknowledgement.
                 let cancel = channel.basic_cancel(tag, BasicCancelOptions { nowait: true });
                 self.session.ask("basic.cancel", cancel).await?;
-                self.rang(bell, channel, delivery);
+                let message = self.hold(&channel, delivery);
+                self.tell(Event::Rang { queue: self.queue, bell, message }, Some(channel));
                 Ok(())
             }
             Some(Err(error)) => Err(self.session.end(error.into())),
@@ -97,9 +94,11 @@ impl Lookout {
         }
     }
 
-    fn rang(&self, bell: u64, channel: &Channel, delivery: Delivery) {
-        let message = self.hold(channel, delivery);
-        self.tell(Event::Rang { queue: self.queue, bell, message }, None);
+    async fn channel(&mut self) -> Result<Channel, Trouble> {
+        match self.spare.take() {
+            Some(channel) => Ok(channel),
+            None => open(&self.session).await,
+        }
     }
 
     /// Takes a message into hand; one that nobody understands is put aside instead.
@@ -132,6 +131,13 @@ impl Lookout {
     fn queue_name(&self) -> ShortString {
         ShortString::from(&*self.name)
     }
+}
+
+/// A channel whose consumers get one message at a time.
+pub(super) async fn open(session: &Arc<Session>) -> Result<Channel, Trouble> {
+    let channel = session.consuming().await?;
+    session.ask("basic.qos", channel.basic_qos(1, BasicQosOptions::default())).await?;
+    Ok(channel)
 }
 
 async fn next(consumer: &mut Consumer) -> Option<lapin::Result<Delivery>> {
