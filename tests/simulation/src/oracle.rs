@@ -77,6 +77,8 @@ pub(crate) struct Oracle {
     /// Jobs whose last holder of any knowledge had to pass it on: the broker for a worker that died over
     /// a message, a session that ended while the store did not know the job.
     pub(crate) owed: BTreeSet<JobId>,
+    /// Jobs of which the store told a worker that others look after them now.
+    pub(crate) relieved: BTreeSet<(JobId, String)>,
     /// Since when a resource is free while somebody waits for it.
     pub(crate) idle_since: BTreeMap<String, Millis>,
 }
@@ -117,6 +119,10 @@ impl Oracle {
     pub(crate) fn store_became(&mut self, jobs: &[Job]) {
         let terminal = |id: &JobId| jobs.iter().any(|job| job.id == *id && job.state.is_terminal());
         self.ended.retain(|id, _| terminal(id));
+        // A store that was emptied may be rolled back to what it knew before that.
+        for job in jobs.iter().filter(|job| job.state.is_terminal()) {
+            self.ended.entry(job.id).or_insert_with(|| job.state.phase());
+        }
         self.claims = jobs
             .iter()
             .filter_map(|job| Some((job.id, (job.state.lease()?.worker.clone(), job.fence))))

@@ -89,6 +89,7 @@ impl World<'_> {
         if !idle {
             self.tell(|| told(call, &reply));
         }
+        self.relieve(call, &reply);
         let t = self.t;
         match (call, &reply) {
             (Call::Claim { worker, .. }, Reply::Claimed(ClaimAnswer::Claimed(job))) => {
@@ -120,6 +121,30 @@ impl World<'_> {
             _ => {}
         }
         reply
+    }
+
+    /// A worker is told that it need not care for a job any more, by a store that knows it.
+    fn relieve(&mut self, call: &Call, reply: &Reply) {
+        let (job, worker) = match call {
+            Call::Reassert { known, worker, .. } => (known.id, worker),
+            Call::Beat { who, .. }
+            | Call::Log { who, .. }
+            | Call::Refence { who, .. }
+            | Call::Finish { who, .. }
+            | Call::HandOver { who, .. } => (who.job, &who.worker),
+            _ => return,
+        };
+        let cares = matches!(
+            reply,
+            Reply::Beat(BeatAnswer::Kept { .. } | BeatAnswer::Unknown)
+                | Reply::Logged(BeatAnswer::Kept { .. } | BeatAnswer::Unknown)
+                | Reply::Reasserted(ReassertAnswer::Restored | ReassertAnswer::Exists)
+                | Reply::Refenced(RefenceAnswer::Fenced(_) | RefenceAnswer::Unknown)
+                | Reply::Settled(SettleAnswer::Unknown)
+        );
+        if !cares && self.store.jobs().iter().any(|known| known.id == job) {
+            self.oracle.relieved.insert((job, worker.clone()));
+        }
     }
 
     fn finished(&mut self, job: JobId, outcome: &Outcome) {

@@ -19,13 +19,11 @@ pub(super) struct Drive {
     pub(super) held: Vec<(Place, u64)>,
     /// When the next tick was ordered for.
     ticks_at: u64,
-    /// The store has confirmed that the job is settled.
-    settled: bool,
 }
 
 impl Drive {
     pub(super) fn new(session: Session, tag: u64) -> Self {
-        Self { session, tag, activity: None, held: Vec::new(), ticks_at: 0, settled: false }
+        Self { session, tag, activity: None, held: Vec::new(), ticks_at: 0 }
     }
 }
 
@@ -63,7 +61,6 @@ impl World<'_> {
         let now = self.time();
         let Some(drive) = self.drive_mut(worker, id) else { return };
         let told = event.clone();
-        drive.settled |= matches!(event, Event::Settled(SettleAnswer::Settled { .. }));
         let actions = drive.session.step(now, event);
         let job = drive.session.job().id;
         self.tell(|| format!("w{worker} drive {id} {job}: {told:?} -> {actions:?}"));
@@ -148,17 +145,18 @@ impl World<'_> {
 
     /// The session is over; a hold that is still there is dropped with its connection.
     fn end(&mut self, worker: WorkerId, id: DriveId) {
-        let drive = self.workers.get_mut(&worker).and_then(|w| w.drives.remove(&id));
-        if drive.as_ref().is_some_and(|drive| drive.settled) {
+        self.note(worker, 1..50, Note::Poll);
+        let Some(of) = self.workers.get_mut(&worker) else { return };
+        let Some(drive) = of.drives.remove(&id) else { return };
+        let (job, name) = (drive.session.job().id, of.name.clone());
+        if self.oracle.relieved.remove(&(job, name)) {
             // What the store lost after it had confirmed may be known to nobody now.
             self.excuse();
-        } else if let Some(job) = drive.map(|drive| drive.session.job().id)
-            && !self.oracle.ended.contains_key(&job)
+        } else if !self.oracle.ended.contains_key(&job)
             && !self.store.jobs().iter().any(|known| known.id == job)
         {
             // Who knew the job last has to see that somebody knows it.
             self.oracle.owed.insert(job);
         }
-        self.note(worker, 1..50, Note::Poll);
     }
 }
