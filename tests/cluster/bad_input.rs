@@ -99,7 +99,8 @@ fn commands_need_the_servers_that_they_use_and_no_other() {
     assert_eq!(drs.job(&waits)["state"], "cancelled");
     // Which job an id's beginning means cannot be told.
     for (command, job) in [("show", &done), ("cancel", &waits), ("retry", &waits)] {
-        drs.run(&["job", command, &job[..13]]).fails(10, &["PostgreSQL at 127.0.0.1", "do: "]);
+        let beginning: String = job.chars().take(13).collect();
+        drs.run(&["job", command, &beginning]).fails(10, &["PostgreSQL at 127.0.0.1", "do: "]);
     }
     drs.run(&["host", "list"]).fails(10, &["PostgreSQL at 127.0.0.1", "do: "]);
     drs.run(&["backup", "a/vm-002", "--detach"]).fails(10, &["PostgreSQL at 127.0.0.1"]);

@@ -59,7 +59,7 @@ impl Trial {
             let log =
                 || format!("{}: {}", self.point, cluster.drs().run(&["job", "log", job]).stdout);
             assert_eq!(cluster.drs().settled(job), "succeeded", "{}", log());
-            assert_eq!(self.checks(cluster, vm), [job.clone()], "{}", log());
+            assert_eq!(self.checks(cluster, vm), std::slice::from_ref(job), "{}", log());
             assert_eq!(overlapping(&cluster.journal(&self.place, vm)), None, "{}", log());
         }
     }

@@ -82,7 +82,7 @@ impl Sshd {
         let read = |line: &str| {
             let mut words = line.split(' ');
             let (ms, job) = (words.next()?.parse().ok()?, words.next()?.to_owned());
-            Some((ms, job, words.last()? == "begin"))
+            Some((ms, job, words.next_back()? == "begin"))
         };
         text.lines().filter_map(read).collect()
     }
