@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::command;
 use crate::keeper::{Keeper, Order};
 
-/// How long a server may take to come up or to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to come up or to stop: a killed RabbitMQ took more than a minute on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How often another directory and port are tried when a server ends while it starts.
 const ATTEMPTS: usize = 3;
