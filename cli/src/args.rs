@@ -131,7 +131,7 @@ pub(crate) enum Command {
     /// Decide what is due, and look after jobs that nobody drives (a cluster's scheduler)
     ///
     /// Run two or three: one leads. When it is told to end (SIGTERM or Ctrl-C) another leads at once; when it
-    /// is killed, after its lease ([scheduler] lease_seconds, 15 by default). Which of them fires a schedule
+    /// is killed, after its lease (`[scheduler] lease_seconds`, 15 by default). Which of them fires a schedule
     /// makes no difference, and that two do it at one time none either. While none runs, nothing is lost, but no
     /// schedule fires and nobody takes over the jobs of a worker that was killed.
     #[command(after_help = "Example:\n  drs scheduler")]

@@ -148,7 +148,7 @@ impl Cluster {
         job["id"].as_str().expect("an id").to_owned()
     }
 
-    /// What the hosts wrote down about a VM: see [`journal`](crate::engine::journal).
+    /// What the hosts wrote down about a VM: see [`journal`].
     #[track_caller]
     pub fn journal(&self, host: &str, vm: &str) -> Vec<Interval> {
         let file = self.drs.path().join(format!("simulated/{host}.journal/{vm}"));

@@ -6,10 +6,10 @@ use clap::{Args, Subcommand};
 ///
 /// Any number of workers share the jobs of a cluster; any of them may be killed at any time. At SIGTERM or
 /// Ctrl-C every job is handed over within seconds and goes on under another worker at once. The jobs of a
-/// worker that was killed go on when its lease is over ([worker] lease_seconds, 60 by default), while a
+/// worker that was killed go on when its lease is over (`[worker] lease_seconds`, 60 by default), while a
 /// scheduler runs.
 ///
-/// Each worker must have the same vault: [vault] path or DRS_VAULT, on every machine the same storage.
+/// Each worker must have the same vault: `[vault] path` or DRS_VAULT, on every machine the same storage.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
