@@ -11,8 +11,8 @@
 //! - What cannot be understood never reaches a worker: it is put aside with a reason, and only then
 //!   acknowledged.
 //! - A message that a worker has is handed out again when its process is gone (at once), gives no sign of
-//!   life (after two to three times the heartbeat), or has not acknowledged it in 60 s. Workers acknowledge as soon
-//!   as the host has the job, within seconds.
+//!   life (after two to three times the heartbeat), or has not acknowledged it in 60 s. Workers acknowledge
+//!   as soon as the host has the job, within seconds.
 //! - Nothing connects before it is asked for something. The first call is told why there is no connection;
 //!   from then on one is sought until there is one.
 //! - Trouble of any sort ends both connections; new ones are made with growing pauses (0.1 to 5 s), told once

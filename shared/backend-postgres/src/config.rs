@@ -123,7 +123,8 @@ fn fits(config: &Config) -> Result<(), BackendError> {
         let reason = format!("its URL has {hosts} hosts, {addresses} addresses and {ports} ports");
         return Err(invalid(
             reason,
-            "Write each port behind its host, as in postgres://USER@a:5432,b:5433/DATABASE, and in `hostaddr` an address for each host or none.",
+            "Write each port behind its host, as in postgres://USER@a:5432,b:5433/DATABASE, and in `hostaddr` \
+             an address for each host or none.",
         ));
     }
     Ok(())

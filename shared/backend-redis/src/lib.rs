@@ -48,12 +48,11 @@
 //! and schedulers need not agree. A time that a caller names as the end of a delay is taken as the delay.
 //!
 //! # The connection
-//! One connection carries all calls, many at a time; nothing blocks, so there is no pool. The first call opens
-//! it. When it is lost,
-//! calls under way fail as unavailable, and the next call opens another: after a failed attempt calls fail at
-//! once for 50 ms, then longer, at most 1 s. The Sentinels are asked each time. A call without an answer for
-//! 10 s fails, and the connection with it. Nothing is repeated here: what failed may have happened, and
-//! every operation may be repeated by the caller.
+//! One connection carries all calls, many at a time; nothing blocks, so there is no pool. The first call
+//! opens it. When it is lost, calls under way fail as unavailable, and the next call opens another: after a
+//! failed attempt calls fail at once for 50 ms, then longer, at most 1 s. The Sentinels are asked each time.
+//! A call without an answer for 10 s fails, and the connection with it. Nothing is repeated here: what
+//! failed may have happened, and every operation may be repeated by the caller.
 //!
 //! # What the server must be
 //! Redis 6.2 or newer (tested with 7.0) with `appendonly yes`, `appendfsync always` and
